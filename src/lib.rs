@@ -1,0 +1,36 @@
+//! Vitrine: product photos in; attributes, colors and similar products out.
+//!
+//! The way through the house, one room a stage:
+//!
+//! ```text
+//! bytes or URL ─► photo ─► model ─┬─► attributes ────┐
+//!                                 ├─► embedding ─────┼─► analysis ─► catalog ─► change log ─► index ─► similar
+//!                                 └─► mask ─► color ─┘
+//! ```
+//!
+//! | room | duty |
+//! | --- | --- |
+//! | [`photo`] | bytes or a URL become a [`photo::Photo`]: sRGB, upright, hashed; limits before memory |
+//! | [`model`] | a model bundle and the engines that run it: `Photo` to logits and a unit embedding |
+//! | [`attributes`] | logits to labels with calibrated confidence, or "unsure" |
+//! | [`mask`] | which pixels are product, skin, background |
+//! | [`color`] | product pixels to a palette with names |
+//! | [`analyzer`] | the façade: the order of stages |
+//! | [`catalog`] | products, images, analyses, corrections, change log; durable |
+//! | [`filter`] | the `filter` object of requests, checked and evaluated on a product's [`filter::Facets`] |
+//! | [`index`] | nearest neighbours over embeddings |
+//! | [`similar`] | a query to a page of similar products |
+//! | `scheduler` | two bounded lanes for work that costs processor time |
+//! | `service` | write path and read path: what is acknowledged is durable and visible |
+//! | `http` | routes, auth, limits, problem+json, OpenAPI |
+//! | `cli` | commands and configuration |
+pub mod analyzer;
+pub mod attributes;
+pub mod catalog;
+pub mod color;
+pub mod filter;
+pub mod index;
+pub mod mask;
+pub mod model;
+pub mod photo;
+pub mod similar;
