@@ -34,3 +34,5 @@ pub mod mask;
 pub mod model;
 pub mod photo;
 pub mod similar;
+pub mod http;
+pub mod metrics;
