@@ -52,44 +52,25 @@ pub(super) fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
     panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-fn read(
-    mut decoder: impl ImageDecoder,
-    bytes: &[u8],
-    header: &Header,
-    limits: &Limits,
-) -> Result<Decoded, PhotoError> {
+fn read(mut decoder: impl ImageDecoder, bytes: &[u8], header: &Header, limits: &Limits) -> Result<Decoded, PhotoError> {
     let fault = |error: ImageError| fault(header, bytes, &error);
     // Our own reading of the header is what the limits were checked on: the decoder has to agree.
     let (declared, found) = ((header.width, header.height), decoder.dimensions());
     if declared != found {
-        return Err(PhotoError::SizeMismatch {
-            format: header.format,
-            declared,
-            found,
-        });
+        return Err(PhotoError::SizeMismatch { format: header.format, declared, found });
     }
     decoder.set_limits(limits.for_decoder()).map_err(fault)?;
     // Broken metadata is no reason to refuse whole pixels.
     let icc = decoder.icc_profile().ok().flatten();
     let exif = decoder.exif_metadata().ok().flatten();
     let picture = DynamicImage::from_decoder(decoder).map_err(fault)?;
-    Ok(Decoded {
-        raster: raster(picture),
-        icc,
-        orientation: orientation(exif.as_deref()),
-    })
+    Ok(Decoded { raster: raster(picture), icc, orientation: orientation(exif.as_deref()) })
 }
 
 /// 16 bits to 8 by rounding (`image` divides by 257), alpha apart from color.
 fn raster(picture: DynamicImage) -> Raster {
     let (width, height) = (picture.width(), picture.height());
-    let new = |space, color, alpha| Raster {
-        width,
-        height,
-        space,
-        color,
-        alpha,
-    };
+    let new = |space, color, alpha| Raster { width, height, space, color, alpha };
     match picture {
         DynamicImage::ImageLuma8(_) | DynamicImage::ImageLuma16(_) => {
             new(Space::Gray, picture.into_luma8().into_raw(), None)
@@ -100,9 +81,9 @@ fn raster(picture: DynamicImage) -> Raster {
             let alpha = raw.iter().skip(1).step_by(2).copied().collect();
             new(Space::Gray, color, Some(alpha))
         }
-        DynamicImage::ImageRgb8(_)
-        | DynamicImage::ImageRgb16(_)
-        | DynamicImage::ImageRgb32F(_) => new(Space::Rgb, picture.into_rgb8().into_raw(), None),
+        DynamicImage::ImageRgb8(_) | DynamicImage::ImageRgb16(_) | DynamicImage::ImageRgb32F(_) => {
+            new(Space::Rgb, picture.into_rgb8().into_raw(), None)
+        }
         _ => {
             let raw = picture.into_rgba8().into_raw();
             let alpha = raw.iter().skip(3).step_by(4).copied().collect();

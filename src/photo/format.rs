@@ -55,9 +55,7 @@ impl Format {
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(Self::WebP),
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Self::Gif),
             // "BM" alone begins too many texts: the size of the info header (12 to 124) has to fit as well.
-            [b'B', b'M', rest @ ..] if matches!(rest.get(12..16), Some([12..=124, 0, 0, 0])) => {
-                Ok(Self::Bmp)
-            }
+            [b'B', b'M', rest @ ..] if matches!(rest.get(12..16), Some([12..=124, 0, 0, 0])) => Ok(Self::Bmp),
             _ => Err(refusal(bytes)),
         }
     }
@@ -101,10 +99,7 @@ const REFUSED: &[(&[u8], &str)] = &[
 ];
 
 fn refusal(bytes: &[u8]) -> PhotoError {
-    let named = REFUSED
-        .iter()
-        .find(|(magic, _)| bytes.starts_with(magic))
-        .map(|&(_, name)| name);
+    let named = REFUSED.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|&(_, name)| name);
     if let Some(received) = named.or_else(|| iso_media(bytes)) {
         return PhotoError::UnsupportedFormat { received };
     }
@@ -112,9 +107,7 @@ fn refusal(bytes: &[u8]) -> PhotoError {
     // A cut through a multi-byte character leaves an error without a length: still text.
     let text = match std::str::from_utf8(head) {
         Ok(text) => Some(text),
-        Err(error) if error.error_len().is_none() => {
-            std::str::from_utf8(&head[..error.valid_up_to()]).ok()
-        }
+        Err(error) if error.error_len().is_none() => std::str::from_utf8(&head[..error.valid_up_to()]).ok(),
         Err(_) => None,
     }
     .filter(|text| !text.is_empty() && !text.contains('\0'));
@@ -123,17 +116,12 @@ fn refusal(bytes: &[u8]) -> PhotoError {
         Some(text) if text.starts_with('<') => not_an_image("html or xml"),
         Some(text) if text.starts_with(['{', '[']) => not_an_image("json"),
         Some(_) => not_an_image("text"),
-        None => not_an_image(&format!(
-            "unknown data beginning {}",
-            hex::encode(&bytes[..bytes.len().min(4)])
-        )),
+        None => not_an_image(&format!("unknown data beginning {}", hex::encode(&bytes[..bytes.len().min(4)]))),
     }
 }
 
 fn not_an_image(received: &str) -> PhotoError {
-    PhotoError::NotAnImage {
-        received: received.to_owned(),
-    }
+    PhotoError::NotAnImage { received: received.to_owned() }
 }
 
 /// ISO base media files (ISO/IEC 14496-12) say what they are in the brand of their `ftyp` box.
@@ -171,9 +159,7 @@ mod tests {
             assert_eq!(Format::sniff(bytes).unwrap_err(), expected);
         }
         assert_eq!(
-            Format::sniff(b"\0\0\0\x20ftypavif")
-                .unwrap_err()
-                .to_string(),
+            Format::sniff(b"\0\0\0\x20ftypavif").unwrap_err().to_string(),
             "avif is not supported; send JPEG, PNG, WebP, GIF or BMP"
         );
     }

@@ -39,10 +39,8 @@ impl FromStr for Sha256Hash {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut hash = [0; 32];
-        hex::decode_to_slice(text, &mut hash).map_err(|_| ParseHashError {
-            expected: 64,
-            received: text.chars().count(),
-        })?;
+        hex::decode_to_slice(text, &mut hash)
+            .map_err(|_| ParseHashError { expected: 64, received: text.chars().count() })?;
         Ok(Self(hash))
     }
 }
@@ -55,9 +53,7 @@ impl Serialize for Sha256Hash {
 
 impl<'de> Deserialize<'de> for Sha256Hash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

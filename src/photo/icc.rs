@@ -4,9 +4,7 @@
 
 use super::decode::contained;
 use super::raster::{Raster, Space};
-use moxcms::{
-    ColorProfile, DataColorSpace, Layout, RenderingIntent, Transform8BitExecutor, TransformOptions,
-};
+use moxcms::{ColorProfile, DataColorSpace, Layout, RenderingIntent, Transform8BitExecutor, TransformOptions};
 use std::sync::Arc;
 
 /// Pixels a pass: the strip and its result stay in the first-level cache.
@@ -45,14 +43,9 @@ impl Converter {
             (Space::Cmyk, DataColorSpace::Cmyk) => (Layout::Rgba, 4),
             _ => return None,
         };
-        let options = TransformOptions {
-            rendering_intent: RenderingIntent::Perceptual,
-            ..TransformOptions::default()
-        };
+        let options = TransformOptions { rendering_intent: RenderingIntent::Perceptual, ..TransformOptions::default() };
         let srgb = ColorProfile::new_srgb();
-        let transform = profile
-            .create_transform_8bit(layout, &srgb, Layout::Rgb, options)
-            .ok()?;
+        let transform = profile.create_transform_8bit(layout, &srgb, Layout::Rgb, options).ok()?;
         Some(Self { transform, samples })
     }
 
@@ -67,23 +60,15 @@ impl Converter {
     /// of many spellings, and those are not worth a pass over the pixels.
     fn is_srgb(&self) -> bool {
         let step = |index: usize| (index * 255 / 8) as u8;
-        let cube: Vec<u8> = (0..729)
-            .flat_map(|i| [step(i / 81), step(i / 9 % 9), step(i % 9)])
-            .collect();
-        self.convert(&cube).is_some_and(|converted| {
-            cube.iter()
-                .zip(&converted)
-                .all(|(&a, &b)| a.abs_diff(b) <= 1)
-        })
+        let cube: Vec<u8> = (0..729).flat_map(|i| [step(i / 81), step(i / 9 % 9), step(i % 9)]).collect();
+        self.convert(&cube).is_some_and(|converted| cube.iter().zip(&converted).all(|(&a, &b)| a.abs_diff(b) <= 1))
     }
 }
 
 /// All 256 grays are converted once and looked up.
 fn gray(color: &[u8], converter: Option<&Converter>) -> Vec<u8> {
     let ramp = converter.and_then(|converter| {
-        let grays: Vec<u8> = (0..=255)
-            .flat_map(|gray| std::iter::repeat_n(gray, converter.samples))
-            .collect();
+        let grays: Vec<u8> = (0..=255).flat_map(|gray| std::iter::repeat_n(gray, converter.samples)).collect();
         contained(|| converter.convert(&grays)).flatten()
     });
     let mut table: [[u8; 3]; 256] = std::array::from_fn(|gray| [gray as u8; 3]);
@@ -119,9 +104,7 @@ fn rgb(mut color: Vec<u8>, converter: Option<&Converter>) -> Vec<u8> {
 fn cmyk(color: &[u8], converter: Option<&Converter>) -> Vec<u8> {
     let mut rgb = vec![0; color.len() / 4 * 3];
     for (from, to) in color.chunks(4 * STRIP).zip(rgb.chunks_mut(3 * STRIP)) {
-        let converted = converter.and_then(|converter| {
-            contained(|| converter.transform.transform(from, to))?.ok()
-        });
+        let converted = converter.and_then(|converter| contained(|| converter.transform.transform(from, to))?.ok());
         if converted.is_none() {
             plain_cmyk(from, to);
         }

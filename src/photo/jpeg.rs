@@ -31,10 +31,7 @@ pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, PhotoErro
         ColorSpace::CMYK | ColorSpace::YCCK => (stored, Space::Cmyk),
         other => {
             let detail = format!("pixels in {other:?}");
-            return Err(PhotoError::UnsupportedFeature {
-                format: FORMAT,
-                detail,
-            });
+            return Err(PhotoError::UnsupportedFeature { format: FORMAT, detail });
         }
     };
     // ... strict inside pixels, where leniency means grey blocks.
@@ -45,13 +42,7 @@ pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, PhotoErro
         to_cmyk(&mut color, stored == ColorSpace::YCCK, header.inverted);
     }
     Ok(Decoded {
-        raster: Raster {
-            width: header.width,
-            height: header.height,
-            space,
-            color,
-            alpha: None,
-        },
+        raster: Raster { width: header.width, height: header.height, space, color, alpha: None },
         icc: decoder.icc_profile(),
         orientation: orientation(decoder.exif().map(Vec::as_slice)),
     })
@@ -59,15 +50,9 @@ pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, PhotoErro
 
 fn check_size(decoder: &JpegDecoder<ZCursor<&[u8]>>, header: &Header) -> Result<(), PhotoError> {
     let declared = (header.width, header.height);
-    let found = decoder.info().map_or((0, 0), |info| {
-        (u32::from(info.width), u32::from(info.height))
-    });
+    let found = decoder.info().map_or((0, 0), |info| (u32::from(info.width), u32::from(info.height)));
     if declared != found {
-        return Err(PhotoError::SizeMismatch {
-            format: FORMAT,
-            declared,
-            found,
-        });
+        return Err(PhotoError::SizeMismatch { format: FORMAT, declared, found });
     }
     Ok(())
 }
@@ -95,23 +80,17 @@ fn ycc_to_rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     let (y, cb, cr) = (i32::from(y) << 16, i32::from(cb) - 128, i32::from(cr) - 128);
     let clamp = |value: i32| ((value + (1 << 15)) >> 16).clamp(0, 255) as u8;
     [
-        clamp(y + 91_881 * cr),              // 1.402
+        clamp(y + 91_881 * cr),               // 1.402
         clamp(y - 22_554 * cb - 46_802 * cr), // 0.344136, 0.714136
-        clamp(y + 116_130 * cb),             // 1.772
+        clamp(y + 116_130 * cb),              // 1.772
     ]
 }
 
 fn fault(error: DecodeErrors) -> PhotoError {
     let detail = error.to_string();
     match error {
-        DecodeErrors::Unsupported(_) => PhotoError::UnsupportedFeature {
-            format: FORMAT,
-            detail,
-        },
+        DecodeErrors::Unsupported(_) => PhotoError::UnsupportedFeature { format: FORMAT, detail },
         // The walk over the markers has found the end marker, so what is missing is missing inside.
-        _ => PhotoError::Malformed {
-            format: FORMAT,
-            detail,
-        },
+        _ => PhotoError::Malformed { format: FORMAT, detail },
     }
 }

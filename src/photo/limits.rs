@@ -42,10 +42,9 @@ impl Limits {
     pub(super) fn check_bytes(&self, bytes: &[u8]) -> Result<(), PhotoError> {
         match bytes.len() {
             0 => Err(PhotoError::Empty),
-            received if received > self.body_bytes => Err(PhotoError::TooManyBytes {
-                limit: self.body_bytes,
-                received,
-            }),
+            received if received > self.body_bytes => {
+                Err(PhotoError::TooManyBytes { limit: self.body_bytes, received })
+            }
             _ => Ok(()),
         }
     }
@@ -55,40 +54,22 @@ impl Limits {
         let pixels = u64::from(width) * u64::from(height);
         if width.max(height) > self.side {
             let limit = self.side;
-            return Err(PhotoError::SideTooLong {
-                limit,
-                width,
-                height,
-            });
+            return Err(PhotoError::SideTooLong { limit, width, height });
         }
         if pixels > self.pixels {
             let limit = self.pixels;
-            return Err(PhotoError::TooManyPixels {
-                limit,
-                width,
-                height,
-            });
+            return Err(PhotoError::TooManyPixels { limit, width, height });
         }
         if width.min(height) < self.min_side {
             let limit = self.min_side;
-            return Err(PhotoError::TooSmall {
-                limit,
-                width,
-                height,
-            });
+            return Err(PhotoError::TooSmall { limit, width, height });
         }
         if header.frames > self.frames {
-            return Err(PhotoError::TooManyFrames {
-                limit: self.frames,
-                received: header.frames,
-            });
+            return Err(PhotoError::TooManyFrames { limit: self.frames, received: header.frames });
         }
         let needed = header.decode_bytes();
         if needed > self.decode_bytes {
-            return Err(PhotoError::TooMuchMemory {
-                limit: self.decode_bytes,
-                needed,
-            });
+            return Err(PhotoError::TooMuchMemory { limit: self.decode_bytes, needed });
         }
         Ok(())
     }

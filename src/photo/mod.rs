@@ -6,7 +6,8 @@
 //! URL ─► fetch ─► bytes
 //! ```
 //!
-//! A file that ends early, or whose compressed pixels are damaged, is an error, never a half-grey picture.
+//! A file that ends early, or whose compressed pixels cannot be read, is an error, never a half-grey picture. The
+//! one exception: a JPEG cut inside its pixels and then closed with an end marker, which its decoder cannot tell.
 
 mod decode;
 mod error;
@@ -86,32 +87,21 @@ impl Photo {
         let format = Format::sniff(bytes)?;
         let header = probe::probe(format, bytes)?;
         limits.check_header(&header)?;
-        let decode::Decoded {
-            mut raster,
-            icc,
-            orientation,
-        } = decode::decode(bytes, &header, limits)?;
+        let decode::Decoded { mut raster, icc, orientation } = decode::decode(bytes, &header, limits)?;
         let stored = (raster.width, raster.height);
-        let alpha = raster
-            .alpha
-            .take()
-            .filter(|alpha| alpha.iter().any(|&value| value != 255));
+        let alpha = raster.alpha.take().filter(|alpha| alpha.iter().any(|&value| value != 255));
         let mut rgb = icc::to_srgb(raster, icc.as_deref());
         if let Some(alpha) = &alpha {
             raster::on_white(&mut rgb, alpha);
         }
         let (rgb, (width, height)) = raster::upright::<3>(rgb, stored, orientation);
         let alpha = alpha.map(|alpha| raster::upright::<1>(alpha, stored, orientation).0);
-        let broken = || PhotoError::Malformed {
-            format,
-            detail: "it decodes to fewer pixels than it declares".to_owned(),
-        };
+        let broken =
+            || PhotoError::Malformed { format, detail: "it decodes to fewer pixels than it declares".to_owned() };
         Ok(Self {
             rgb: RgbImage::from_raw(width, height, rgb).ok_or_else(broken)?,
             alpha: match alpha {
-                Some(alpha) => {
-                    Some(GrayImage::from_raw(width, height, alpha).ok_or_else(broken)?)
-                }
+                Some(alpha) => Some(GrayImage::from_raw(width, height, alpha).ok_or_else(broken)?),
                 None => None,
             },
             sha256: Sha256Hash::of(bytes),
@@ -129,19 +119,10 @@ impl Photo {
         let (width, height) = self.rgb.dimensions();
         let inside = area.x2 <= width && area.y2 <= height;
         if !inside || area.width() == 0 || area.height() == 0 {
-            return Err(PhotoError::BoxOutside {
-                received: area,
-                width,
-                height,
-            });
+            return Err(PhotoError::BoxOutside { received: area, width, height });
         }
         if area.width().min(area.height()) < self.min_side {
-            return Err(PhotoError::BoxTooSmall {
-                received: area,
-                limit: self.min_side,
-                width,
-                height,
-            });
+            return Err(PhotoError::BoxTooSmall { received: area, limit: self.min_side, width, height });
         }
         let (x, y, w, h) = (area.x1, area.y1, area.width(), area.height());
         let alpha = self
@@ -149,11 +130,7 @@ impl Photo {
             .as_ref()
             .map(|alpha| imageops::crop_imm(alpha, x, y, w, h).to_image())
             .filter(|alpha| alpha.as_raw().iter().any(|&value| value != 255));
-        Ok(Self {
-            rgb: imageops::crop_imm(&self.rgb, x, y, w, h).to_image(),
-            alpha,
-            ..*self
-        })
+        Ok(Self { rgb: imageops::crop_imm(&self.rgb, x, y, w, h).to_image(), alpha, ..*self })
     }
 
     /// RGB pixels, row-major (H, W, 3), sRGB; transparent parts composited on white.
@@ -188,12 +165,6 @@ impl Photo {
 
     /// A photo from pixels that are already upright sRGB, for tests and tools.
     pub fn from_rgb(rgb: RgbImage, alpha: Option<GrayImage>) -> Self {
-        Self {
-            rgb,
-            alpha,
-            sha256: Sha256Hash([0; 32]),
-            format: Format::Png,
-            min_side: MIN_SIDE,
-        }
+        Self { rgb, alpha, sha256: Sha256Hash([0; 32]), format: Format::Png, min_side: MIN_SIDE }
     }
 }

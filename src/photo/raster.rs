@@ -54,10 +54,9 @@ pub(super) fn upright<const N: usize>(
         Orientation::Rotate270 => pixels.chunks_exact_mut(w).for_each(<[_]>::reverse),
     }
     match orientation {
-        Orientation::Rotate90
-        | Orientation::Rotate270
-        | Orientation::Rotate90FlipH
-        | Orientation::Rotate270FlipH => (transpose(pixels, w, h), (height, width)),
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
+            (transpose(pixels, w, h), (height, width))
+        }
         _ => (samples, (width, height)),
     }
 }

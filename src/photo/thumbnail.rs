@@ -29,12 +29,9 @@ impl Photo {
         let (small_width, small_height) = (scaled(width), scaled(height));
         let source = ImageRef::new(width, height, self.rgb.as_raw(), PixelType::U8x3);
         let mut small = Image::new(small_width, small_height, PixelType::U8x3);
-        let options =
-            ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3));
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3));
         let source = source.map_err(|error| refused(&error))?;
-        Resizer::new()
-            .resize(&source, &mut small, &options)
-            .map_err(|error| refused(&error))?;
+        Resizer::new().resize(&source, &mut small, &options).map_err(|error| refused(&error))?;
         encode(small.buffer(), small_width, small_height)
     }
 }
@@ -48,7 +45,5 @@ fn encode(rgb: &[u8], width: u32, height: u32) -> Result<Vec<u8>, PhotoError> {
 }
 
 fn refused(error: &dyn std::error::Error) -> PhotoError {
-    PhotoError::Encode {
-        detail: error.to_string(),
-    }
+    PhotoError::Encode { detail: error.to_string() }
 }

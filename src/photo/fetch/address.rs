@@ -46,17 +46,11 @@ pub(super) struct Cidr {
 }
 
 const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Cidr {
-    Cidr {
-        address: IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
-        prefix,
-    }
+    Cidr { address: IpAddr::V4(Ipv4Addr::new(a, b, c, d)), prefix }
 }
 
 const fn v6([a, b, c]: [u16; 3], prefix: u8) -> Cidr {
-    Cidr {
-        address: IpAddr::V6(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)),
-        prefix,
-    }
+    Cidr { address: IpAddr::V6(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)), prefix }
 }
 
 impl Cidr {
@@ -98,9 +92,7 @@ pub(super) fn is_public(address: IpAddr) -> bool {
         IpAddr::V4(_) => !REFUSED_V4.iter().any(|range| range.contains(address)),
         IpAddr::V6(v6) => match carried(v6) {
             Some(v4) => is_public(IpAddr::V4(v4)),
-            None => {
-                GLOBAL_V6.contains(address) && !REFUSED_V6.iter().any(|range| range.contains(address))
-            }
+            None => GLOBAL_V6.contains(address) && !REFUSED_V6.iter().any(|range| range.contains(address)),
         },
     }
 }

@@ -33,9 +33,7 @@ impl AllowList {
     /// May this host be asked on this port, wherever its name leads?
     pub(super) fn host(&self, target: &Target) -> bool {
         self.0.iter().any(|rule| match rule {
-            Rule::Host(host, port) => {
-                *host == target.host && port.is_none_or(|port| port == target.port)
-            }
+            Rule::Host(host, port) => *host == target.host && port.is_none_or(|port| port == target.port),
             Rule::Range(_) => false,
         })
     }
@@ -82,14 +80,22 @@ mod tests {
     fn entries_allow_what_they_name_and_nothing_else() {
         let allowed = list(&["images.corp", "shop.corp:8080", "127.0.0.1:3000", "[::1]:3000"]).unwrap();
         for url in [
-            "http://images.corp/a", "https://IMAGES.corp:9/a", "http://shop.corp:8080/", "http://127.0.0.1:3000/",
-            "http://2130706433:3000/", "http://[::1]:3000/",
+            "http://images.corp/a",
+            "https://IMAGES.corp:9/a",
+            "http://shop.corp:8080/",
+            "http://127.0.0.1:3000/",
+            "http://2130706433:3000/",
+            "http://[::1]:3000/",
         ] {
             assert!(allowed.host(&target(url)), "{url}");
         }
         for url in [
-            "http://a.images.corp/", "http://shop.corp/", "http://127.0.0.1/", "http://127.0.0.1:3001/",
-            "http://[::1]/", "http://images.corp.evil.example/",
+            "http://a.images.corp/",
+            "http://shop.corp/",
+            "http://127.0.0.1/",
+            "http://127.0.0.1:3001/",
+            "http://[::1]/",
+            "http://images.corp.evil.example/",
         ] {
             assert!(!allowed.host(&target(url)), "{url}");
         }

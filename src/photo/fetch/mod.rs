@@ -80,9 +80,7 @@ struct Target {
 
 impl Target {
     fn parse(url: &str) -> Result<Self, FetchError> {
-        let url = Url::parse(url).map_err(|error| FetchError::Url {
-            detail: error.to_string(),
-        })?;
+        let url = Url::parse(url).map_err(|error| FetchError::Url { detail: error.to_string() })?;
         Self::new(url)
     }
 
@@ -90,18 +88,13 @@ impl Target {
     /// what looks like a name here is one.
     fn new(url: Url) -> Result<Self, FetchError> {
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(FetchError::Scheme {
-                expected: "http or https",
-                received: url.scheme().to_owned(),
-            });
+            return Err(FetchError::Scheme { expected: "http or https", received: url.scheme().to_owned() });
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(FetchError::Userinfo);
         }
         let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
-            return Err(FetchError::Url {
-                detail: "it has no host".to_owned(),
-            });
+            return Err(FetchError::Url { detail: "it has no host".to_owned() });
         };
         let host = host.to_owned();
         Ok(Self { url, host, port })
@@ -135,10 +128,7 @@ impl Fetcher {
         let config = &self.config;
         let queue = timeout(Duration::from_millis(config.queue_ms), self.places.acquire());
         let Ok(Ok(_place)) = queue.await else {
-            return Err(FetchError::Busy {
-                limit: config.concurrency,
-                waited_ms: config.queue_ms,
-            });
+            return Err(FetchError::Busy { limit: config.concurrency, waited_ms: config.queue_ms });
         };
         let limit_ms = config.total_ms;
         timeout(Duration::from_millis(limit_ms), self.follow(target))
@@ -154,9 +144,7 @@ impl Fetcher {
                 None => return self.body(&target, response).await,
             }
         }
-        Err(FetchError::Redirects {
-            limit: self.config.redirects,
-        })
+        Err(FetchError::Redirects { limit: self.config.redirects })
     }
 
     async fn ask(&self, target: &Target) -> Result<Response, FetchError> {
@@ -182,10 +170,7 @@ impl Fetcher {
 
     async fn body(&self, target: &Target, mut response: Response) -> Result<Bytes, FetchError> {
         if response.status() != StatusCode::OK {
-            return Err(FetchError::Status {
-                expected: 200,
-                received: response.status().as_u16(),
-            });
+            return Err(FetchError::Status { expected: 200, received: response.status().as_u16() });
         }
         if let Some(encoding) = response.headers().get(CONTENT_ENCODING)
             && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
@@ -235,10 +220,7 @@ impl Fetcher {
             let limit_ms = self.config.connect_ms;
             return FetchError::Timeout { limit_ms };
         }
-        FetchError::Connection {
-            host: target.host.to_string(),
-            detail,
-        }
+        FetchError::Connection { host: target.host.to_string(), detail }
     }
 }
 
@@ -274,7 +256,5 @@ fn client(config: &FetchConfig, resolver: Resolver) -> Result<Client, FetchError
         tracing::warn!(%error, "no certificate store: https URLs will fail, http URLs work");
         builder().tls_certs_only([]).build()
     });
-    built.map_err(|error| FetchError::Client {
-        detail: error.to_string(),
-    })
+    built.map_err(|error| FetchError::Client { detail: error.to_string() })
 }

@@ -50,10 +50,7 @@ pub(super) fn check(host: &str, found: &[SocketAddr], allowed: &AllowList) -> Re
         return Err(FetchError::Resolve { host });
     }
     match found.iter().find(|found| !allowed.address(found.ip())) {
-        Some(refused) => Err(FetchError::AddressRefused {
-            host,
-            address: refused.ip(),
-        }),
+        Some(refused) => Err(FetchError::AddressRefused { host, address: refused.ip() }),
         None => Ok(()),
     }
 }

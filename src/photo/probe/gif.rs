@@ -37,11 +37,7 @@ pub(super) fn probe(bytes: &[u8]) -> Result<Header, PhotoError> {
     // The decoder reads the frame into a buffer of its own size and places it on the screen. A frame that sticks
     // out is legal and clipped, but one that dwarfs the screen is a bomb.
     if first.0 > screen.0.saturating_mul(4) || first.1 > screen.1.saturating_mul(4) {
-        return Err(PhotoError::SizeMismatch {
-            format: Format::Gif,
-            declared: screen,
-            found: first,
-        });
+        return Err(PhotoError::SizeMismatch { format: Format::Gif, declared: screen, found: first });
     }
     let frame_pixels = u64::from(first.0) * u64::from(first.1);
     let screen_pixels = (u64::from(screen.0) * u64::from(screen.1)).max(1);

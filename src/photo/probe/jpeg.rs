@@ -69,35 +69,19 @@ fn frame_header(cursor: &Cursor<'_>, segment: &[u8], marker: u8) -> Result<Heade
     let [_precision, h1, h0, w1, w0, count, components @ ..] = segment else {
         return Err(cursor.malformed("its frame header is too short"));
     };
-    let (width, height) = (
-        u16::from_be_bytes([*w1, *w0]),
-        u16::from_be_bytes([*h1, *h0]),
-    );
+    let (width, height) = (u16::from_be_bytes([*w1, *w0]), u16::from_be_bytes([*h1, *h0]));
     if components.len() < 3 * usize::from(*count) {
         return Err(cursor.malformed("its frame header is too short"));
     }
     // Progressive files (SOF2, 6, 10, 14) keep every coefficient as 16 bits until the last scan.
-    let coefficients = if marker & 0b11 == 0b10 {
-        2 * samples_per_pixel(components)
-    } else {
-        0
-    };
+    let coefficients = if marker & 0b11 == 0b10 { 2 * samples_per_pixel(components) } else { 0 };
     let decoded = u64::from(*count).max(3);
-    Ok(Header::new(
-        Format::Jpeg,
-        u32::from(width),
-        u32::from(height),
-        decoded + coefficients,
-    ))
+    Ok(Header::new(Format::Jpeg, u32::from(width), u32::from(height), decoded + coefficients))
 }
 
 /// Samples stored a pixel, rounded up: 3 for 4:4:4, 2 for 4:2:0 (1.5).
 fn samples_per_pixel(components: &[u8]) -> u64 {
-    let factors = || {
-        components
-            .chunks_exact(3)
-            .map(|c| (u64::from(c[1] >> 4), u64::from(c[1] & 15)))
-    };
+    let factors = || components.chunks_exact(3).map(|c| (u64::from(c[1] >> 4), u64::from(c[1] & 15)));
     let full = factors().map(|f| f.0).max().unwrap_or(1) * factors().map(|f| f.1).max().unwrap_or(1);
     factors().map(|f| f.0 * f.1).sum::<u64>().div_ceil(full.max(1))
 }

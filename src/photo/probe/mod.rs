@@ -27,14 +27,7 @@ pub(super) struct Header {
 
 impl Header {
     fn new(format: Format, width: u32, height: u32, bytes_per_pixel: u64) -> Self {
-        Self {
-            format,
-            width,
-            height,
-            frames: 1,
-            bytes_per_pixel,
-            inverted: false,
-        }
+        Self { format, width, height, frames: 1, bytes_per_pixel, inverted: false }
     }
 
     /// Peak memory of decoding in bytes: the decoder's buffers, and 4 bytes a pixel for RGB and alpha of our own.
@@ -101,17 +94,10 @@ impl<'a> Cursor<'a> {
     }
 
     fn truncated(&self, expected: &str) -> PhotoError {
-        PhotoError::Truncated {
-            format: self.format,
-            expected: expected.to_owned(),
-            received: self.bytes.len(),
-        }
+        PhotoError::Truncated { format: self.format, expected: expected.to_owned(), received: self.bytes.len() }
     }
 
     fn malformed(&self, detail: &str) -> PhotoError {
-        PhotoError::Malformed {
-            format: self.format,
-            detail: detail.to_owned(),
-        }
+        PhotoError::Malformed { format: self.format, detail: detail.to_owned() }
     }
 }

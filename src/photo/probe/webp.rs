@@ -37,17 +37,9 @@ pub(super) fn probe(bytes: &[u8]) -> Result<Header, PhotoError> {
     let picture = picture.ok_or_else(|| cursor.malformed("it holds no picture"))?;
     let declared = canvas.unwrap_or(picture);
     // A still fills its canvas; a frame may be smaller.
-    let fits = if frames == 0 {
-        picture == declared
-    } else {
-        picture.0 <= declared.0 && picture.1 <= declared.1
-    };
+    let fits = if frames == 0 { picture == declared } else { picture.0 <= declared.0 && picture.1 <= declared.1 };
     if !fits {
-        return Err(PhotoError::SizeMismatch {
-            format: Format::WebP,
-            declared,
-            found: picture,
-        });
+        return Err(PhotoError::SizeMismatch { format: Format::WebP, declared, found: picture });
     }
     let cost = if frames == 0 { STILL } else { ANIMATED };
     let mut header = Header::new(Format::WebP, declared.0, declared.1, cost);
