@@ -14,6 +14,7 @@
 //! marks the rows that died meanwhile. Builds and snapshots work on shared chunks, without the lock.
 
 mod build;
+mod format;
 mod graph;
 mod kernel;
 mod rows;
