@@ -21,7 +21,7 @@ pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, PhotoErro
         .set_max_width(usize::from(u16::MAX))
         .set_max_height(usize::from(u16::MAX));
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(fault)?;
+    decoder.decode_headers().map_err(|error| fault(&error))?;
     check_size(&decoder, header)?;
     let stored = decoder.input_colorspace().unwrap_or(ColorSpace::Unknown);
     let (wanted, space) = match stored {
@@ -37,7 +37,7 @@ pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, PhotoErro
     // ... strict inside pixels, where leniency means grey blocks.
     decoder.set_options(options.set_strict_mode(true).jpeg_set_out_colorspace(wanted));
     let mut color = vec![0; decoder.output_buffer_size().unwrap_or(0)];
-    decoder.decode_into(&mut color).map_err(fault)?;
+    decoder.decode_into(&mut color).map_err(|error| fault(&error))?;
     if space == Space::Cmyk {
         to_cmyk(&mut color, stored == ColorSpace::YCCK, header.inverted);
     }
@@ -86,7 +86,7 @@ fn ycc_to_rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     ]
 }
 
-fn fault(error: DecodeErrors) -> PhotoError {
+fn fault(error: &DecodeErrors) -> PhotoError {
     let detail = error.to_string();
     match error {
         DecodeErrors::Unsupported(_) => PhotoError::UnsupportedFeature { format: FORMAT, detail },

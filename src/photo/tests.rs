@@ -4,6 +4,7 @@
 
 mod hostile;
 mod made;
+mod real;
 
 use super::*;
 use made::{CENTERS, decode, fixture};

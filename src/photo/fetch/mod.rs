@@ -111,8 +111,8 @@ impl Fetcher {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let allowed = Arc::new(AllowList::parse(&config.allow_hosts)?);
         Ok(Self {
-            guarded: client(&config, Resolver::guarded(Arc::clone(&allowed)))?,
-            trusting: client(&config, Resolver::trusting())?,
+            guarded: client(&config, &Resolver::guarded(Arc::clone(&allowed)))?,
+            trusting: client(&config, &Resolver::trusting())?,
             places: Arc::new(Semaphore::new(config.concurrency)),
             allowed,
             config: Arc::new(config),
@@ -238,7 +238,7 @@ fn redirect(from: &Target, response: &Response) -> Result<Option<Target>, FetchE
     Target::new(next).map(Some)
 }
 
-fn client(config: &FetchConfig, resolver: Resolver) -> Result<Client, FetchError> {
+fn client(config: &FetchConfig, resolver: &Resolver) -> Result<Client, FetchError> {
     let headers = [(ACCEPT, "image/*"), (ACCEPT_ENCODING, "identity")];
     let headers = headers.map(|(name, value)| (name, reqwest::header::HeaderValue::from_static(value)));
     let builder = || {
