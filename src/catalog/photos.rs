@@ -88,13 +88,16 @@ impl PhotoStore {
         let target = self.path_of(&staged.sha256);
         let inner = target.parent().unwrap_or(&self.root);
         let outer = inner.parent().unwrap_or(&self.root);
-        let known = inner.is_dir();
+        let (known_outer, known_inner) = (outer.is_dir(), inner.is_dir());
         fs::create_dir_all(inner).map_err(CatalogError::io("create", inner))?;
         fs::rename(&staged.path, &target).map_err(CatalogError::io("rename to", &target))?;
         staged.placed = true;
         sync_dir(inner)?;
-        if !known {
+        // A folder made just now is an entry of the one above: that one must be on disk too.
+        if !known_inner {
             sync_dir(outer)?;
+        }
+        if !known_outer {
             sync_dir(&self.root)?;
         }
         Ok(())

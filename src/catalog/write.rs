@@ -64,8 +64,8 @@ impl Catalog {
         let (tx, changes, touched) = tx.into_parts();
         let (value, seq) = match (outcome, seq) {
             (Ok(value), Ok(seq)) => (value, seq),
-            (Err(error), _) => return Err(self.give_up(tx, &touched, error)),
-            (Ok(_), Err(error)) => return Err(self.give_up(tx, &touched, error.into())),
+            (Err(error), _) => return Err(self.give_up(&tx, &touched, error)),
+            (Ok(_), Err(error)) => return Err(self.give_up(&tx, &touched, error.into())),
         };
         // After a commit that failed nothing is released: what reached the log may still be recovered as committed
         // and refer to the photo. The sweep at the next start knows.
@@ -78,10 +78,10 @@ impl Catalog {
     }
 
     /// Rolls back, and removes photos that were placed for nothing.
-    fn give_up<E>(&self, tx: Transaction<'_>, touched: &BTreeSet<String>, error: E) -> E {
+    fn give_up<E>(&self, tx: &Transaction<'_>, touched: &BTreeSet<String>, error: E) -> E {
         match tx.execute_batch("ROLLBACK") {
             Err(failed) if !tx.is_autocommit() => tracing::error!(error = %failed, "rollback failed"),
-            _ => release(&tx, &self.photos, touched),
+            _ => release(tx, &self.photos, touched),
         }
         error
     }
