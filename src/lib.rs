@@ -20,8 +20,9 @@
 //! | [`filter`] | the `filter` object of requests, checked and evaluated on a product's [`filter::Facets`] |
 //! | [`index`] | nearest neighbours over embeddings |
 //! | [`similar`] | a query to a page of similar products |
-//! | `scheduler` | two bounded lanes for work that costs processor time |
-//! | `service` | write path and read path: what is acknowledged is durable and visible |
+//! | [`scheduler`] | two bounded lanes for work that costs processor time |
+//! | [`service`] | write path and read path: what is acknowledged is durable and visible |
+//! | [`metrics`] | counters and stage durations, for Prometheus and `Server-Timing` |
 //! | `http` | routes, auth, limits, problem+json, OpenAPI |
 //! | `cli` | commands and configuration |
 pub mod analyzer;
@@ -31,6 +32,9 @@ pub mod color;
 pub mod filter;
 pub mod index;
 pub mod mask;
+pub mod metrics;
 pub mod model;
 pub mod photo;
+pub mod scheduler;
+pub mod service;
 pub mod similar;

@@ -1,7 +1,8 @@
 //! What a product is, all sources taken together: a person's corrections, then the merchant's own attributes, then
 //! what the model saw on its images. A pure function of the record, so every node and every replay agrees.
 
-use super::Product;
+use super::{Image, Metadata, Product};
+use crate::analyzer::Analysis;
 use crate::attributes::{Attribute, Source};
 use crate::filter::Facets;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +54,20 @@ pub fn facets(product: &Product) -> Facets {
         colors: colors.into_iter().collect(),
         retail_colors: retail_colors.into_iter().collect(),
     }
+}
+
+/// What of a photo that is not stored can be compared with the [`facets`] of products.
+pub fn photo_facets(analysis: Analysis) -> Facets {
+    let image = Image { image_id: String::new(), analysis, created_at: String::new() };
+    facets(&Product {
+        product_id: String::new(),
+        metadata: Metadata::default(),
+        corrections: BTreeMap::new(),
+        images: vec![image],
+        created_at: String::new(),
+        updated_at: String::new(),
+        seq: 0,
+    })
 }
 
 fn facet_attributes(product: &Product) -> BTreeMap<String, Vec<String>> {

@@ -34,7 +34,7 @@ mod tests;
 mod write;
 
 pub use changes::{Change, ChangeKind, MAX_CHANGES, Payload};
-pub use effective::{effective_attributes, facets};
+pub use effective::{effective_attributes, facets, photo_facets};
 pub use error::CatalogError;
 pub use idempotency::{IDEMPOTENCY_TTL_S, IdempotencyKey, MAX_KEY_CHARS, StoredResponse};
 pub use ids::{MAX_ID_CHARS, MAX_LABEL_CHARS, validate_id};

@@ -36,11 +36,7 @@ impl Cluster {
                 *mean += (v - *mean) * step;
             }
         }
-        Self {
-            lab,
-            weight,
-            members,
-        }
+        Self { lab, weight, members }
     }
 }
 
@@ -83,11 +79,7 @@ pub(super) fn kmeans(bins: &[Bin], k: usize) -> Vec<Cluster> {
     for (i, &own) in owner.iter().enumerate() {
         members[own].push(i);
     }
-    members
-        .into_iter()
-        .filter(|m| !m.is_empty())
-        .map(|m| Cluster::of(bins, m))
-        .collect()
+    members.into_iter().filter(|m| !m.is_empty()).map(|m| Cluster::of(bins, m)).collect()
 }
 
 fn nearest(centers: &[Lab], lab: Lab) -> usize {
@@ -110,11 +102,7 @@ fn seed(bins: &[Bin], k: usize) -> Vec<Lab> {
     let mut centers = vec![first.lab];
     let mut least: Vec<f32> = bins.iter().map(|b| distance(b.lab, first.lab)).collect();
     while centers.len() < k {
-        let total: f64 = bins
-            .iter()
-            .zip(&least)
-            .map(|(b, d)| f64::from(b.weight * d))
-            .sum();
+        let total: f64 = bins.iter().zip(&least).map(|(b, d)| f64::from(b.weight * d)).sum();
         if total <= 0.0 {
             break;
         }
@@ -147,10 +135,7 @@ mod tests {
             .map(|i| {
                 let heap = i % 3;
                 let shift = (i / 3) as f32 * 0.1;
-                Bin {
-                    lab: heaps[heap].map(|v: f32| v + shift),
-                    weight: (heap + 1) as f32,
-                }
+                Bin { lab: heaps[heap].map(|v: f32| v + shift), weight: (heap + 1) as f32 }
             })
             .collect();
         let clusters = kmeans(&bins, 3);
@@ -161,10 +146,7 @@ mod tests {
 
     #[test]
     fn fewer_colors_than_clusters_is_no_trouble() {
-        let bin = Bin {
-            lab: [50.0, 0.0, 0.0],
-            weight: 1.0,
-        };
+        let bin = Bin { lab: [50.0, 0.0, 0.0], weight: 1.0 };
         assert_eq!(kmeans(&[bin], 8).len(), 1);
         assert!(kmeans(&[], 8).is_empty());
     }

@@ -18,6 +18,8 @@ mod shade;
 #[cfg(test)]
 mod tests;
 
+mod merchant;
+
 use crate::mask::{BackgroundKind, Flag, Masks};
 use crate::photo::Photo;
 use bins::Bin;
@@ -68,9 +70,7 @@ pub struct NamedColor {
 }
 
 /// The 11 basic color terms of English and beige.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum BasicColor {
@@ -157,11 +157,7 @@ fn share(mask: &[u8]) -> f32 {
 }
 
 /// Pixels with their weight under a mask.
-fn weighted<'a>(
-    masks: &'a Masks,
-    mask: &'a [u8],
-    central: bool,
-) -> impl Iterator<Item = (Lab, f32)> + 'a {
+fn weighted<'a>(masks: &'a Masks, mask: &'a [u8], central: bool) -> impl Iterator<Item = (Lab, f32)> + 'a {
     let (width, height) = (masks.working.width, masks.working.height);
     let along = |n: usize| -> Vec<f32> {
         (0..n)
@@ -193,20 +189,13 @@ fn describe(bins: &[Bin], most: usize) -> Vec<Described> {
     let mut clusters = merge::merge(bins, cluster::kmeans(bins, SEEDS));
     clusters.truncate(most);
     let total: f32 = clusters.iter().map(|c| c.weight).sum();
-    clusters
-        .iter()
-        .map(|c| one(bins, c, c.weight / total))
-        .collect()
+    clusters.iter().map(|c| one(bins, c, c.weight / total)).collect()
 }
 
 fn one(bins: &[Bin], cluster: &Cluster, share: f32) -> Described {
     let lab = cluster.lab;
     let p = names::probabilities(lab);
-    let spread: f32 = cluster
-        .members
-        .iter()
-        .map(|&m| bins[m].weight * (bins[m].lab[0] - lab[0]).powi(2))
-        .sum();
+    let spread: f32 = cluster.members.iter().map(|&m| bins[m].weight * (bins[m].lab[0] - lab[0]).powi(2)).sum();
     let shine = (spread / cluster.weight).sqrt();
     let [r, g, b] = lab::to_srgb(lab);
     let name = NAMES[names::top(&p)];
@@ -220,12 +209,7 @@ fn one(bins: &[Bin], cluster: &Cluster, share: f32) -> Described {
         share,
         source: ColorSource::Pixels,
     };
-    Described {
-        color,
-        lab,
-        shine,
-        p,
-    }
+    Described { color, lab, shine, p }
 }
 
 /// Whether no single color names the product, and the share of the name with the largest one.

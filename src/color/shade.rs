@@ -18,11 +18,7 @@ static LABS: LazyLock<Vec<Lab>> = LazyLock::new(|| {
 /// ISCC-NBS name of a color, such as `dark yellowish brown`.
 pub(super) fn name(lab: Lab) -> &'static str {
     // Full CIEDE2000 against all 267 costs half a millisecond a palette; the nearest 24 by CIE94 hold its nearest.
-    let mut near: Vec<(f32, usize)> = LABS
-        .iter()
-        .enumerate()
-        .map(|(i, center)| (cie94(lab, *center), i))
-        .collect();
+    let mut near: Vec<(f32, usize)> = LABS.iter().enumerate().map(|(i, center)| (cie94(lab, *center), i)).collect();
     near.select_nth_unstable_by(23, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     near.truncate(24);
     near.into_iter()
@@ -59,10 +55,7 @@ mod tests {
             for g in (0..=255u8).step_by(51) {
                 for b in (0..=255u8).step_by(51) {
                     let lab = converter.lab([r, g, b]);
-                    let least = LABS
-                        .iter()
-                        .map(|c| ciede2000(lab, *c))
-                        .fold(f32::INFINITY, f32::min);
+                    let least = LABS.iter().map(|c| ciede2000(lab, *c)).fold(f32::INFINITY, f32::min);
                     let at = CENTROIDS.iter().position(|(n, _)| *n == name(lab)).unwrap();
                     assert!(ciede2000(lab, LABS[at]) < least + 0.5, "{r} {g} {b}");
                 }

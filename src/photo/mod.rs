@@ -11,7 +11,7 @@
 
 mod decode;
 mod error;
-pub mod fetch;
+mod fetch;
 mod format;
 mod hash;
 mod icc;
@@ -24,6 +24,7 @@ mod tests;
 mod thumbnail;
 
 pub use error::PhotoError;
+pub use fetch::{FetchConfig, FetchError, Fetcher};
 pub use format::Format;
 pub use hash::{ParseHashError, Sha256Hash};
 pub use limits::{Limits, MIN_SIDE};

@@ -1,0 +1,232 @@
+//! Prometheus metrics: requests by route, stages, queues, sizes; a cheap handle that every room may record into.
+//! What is recorded within the tracing span of a request, on whatever thread, is also kept for that request's
+//! `Server-Timing`.
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
+use prometheus_client::registry::{Registry, Unit};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tracing::span::{Id, Span};
+
+/// Media type of [`Metrics::encode`].
+pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds in seconds: from an index look-up (1 ms) to a request's time limit (60 s), about half a decade apart.
+const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabel {
+    stage: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabel {
+    method: &'static str,
+    route: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabel {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QueueLabel {
+    queue: &'static str,
+}
+
+/// Every metric of the process; clones record into the same ones.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    requests: Family<RequestLabel, Counter>,
+    request_seconds: Family<RouteLabel, Histogram>,
+    in_flight: Gauge,
+    stage_seconds: Family<StageLabel, Histogram>,
+    queue: Family<QueueLabel, Gauge>,
+    products: Gauge,
+    images: Gauge,
+    seq: Gauge,
+    /// Stages of the requests under way, by span; held for a push or a look-up at a time.
+    watched: Mutex<HashMap<Id, Vec<(&'static str, Duration)>>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let histogram = || Histogram::new(SECONDS);
+        let mut registry = Registry::with_prefix("vitrine");
+        let requests = Family::default();
+        registry.register("http_requests", "Requests answered", requests.clone());
+        let request_seconds = Family::new_with_constructor(histogram as fn() -> Histogram);
+        registry.register_with_unit(
+            "http_request_duration",
+            "Time from a request's head to its response's head",
+            Unit::Seconds,
+            request_seconds.clone(),
+        );
+        let in_flight = Gauge::default();
+        registry.register("http_requests_in_flight", "Requests being answered", in_flight.clone());
+        let stage_seconds = Family::new_with_constructor(histogram as fn() -> Histogram);
+        registry.register_with_unit("stage_duration", "Time of one stage", Unit::Seconds, stage_seconds.clone());
+        let queue = Family::default();
+        registry.register("queue_waiting", "Pieces of work that wait for a thread", queue.clone());
+        let (products, images, seq) = (Gauge::default(), Gauge::default(), Gauge::default());
+        registry.register("products", "Products in the store", products.clone());
+        registry.register("images", "Images in the store", images.clone());
+        registry.register("seq", "Sequence number of the store's last change", seq.clone());
+        Self(Arc::new(Inner {
+            registry,
+            requests,
+            request_seconds,
+            in_flight,
+            stage_seconds,
+            queue,
+            products,
+            images,
+            seq,
+            watched: Mutex::default(),
+        }))
+    }
+}
+
+impl Metrics {
+    /// Records how long one stage took: `decode`, `infer`, `mask`, `color`, `commit`, `index`, `search`.
+    pub fn stage(&self, stage: &'static str, took: Duration) {
+        self.0.stage_seconds.get_or_create(&StageLabel { stage }).observe(took.as_secs_f64());
+        // Outside of a request (imports, re-analysis) there is nobody to tell.
+        if let Some(id) = Span::current().id()
+            && let Some(stages) = self.watched().get_mut(&id)
+        {
+            match stages.iter_mut().find(|(name, _)| *name == stage) {
+                Some((_, sum)) => *sum += took,
+                None => stages.push((stage, took)),
+            }
+        }
+    }
+
+    /// Sets how many pieces of work wait in a queue.
+    pub fn queue(&self, queue: &'static str, waiting: usize) {
+        self.0.queue.get_or_create(&QueueLabel { queue }).set(gauge(waiting as u64));
+    }
+
+    /// Sets the sizes of the store.
+    pub fn store(&self, products: u64, images: u64, seq: u64) {
+        self.0.products.set(gauge(products));
+        self.0.images.set(gauge(images));
+        self.0.seq.set(gauge(seq));
+    }
+
+    /// Text in the OpenMetrics format, [`OPENMETRICS`].
+    ///
+    /// # Errors
+    /// Never in practice: writing to a string does not fail.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut buffer = String::new();
+        text::encode(&mut buffer, &self.0.registry)?;
+        Ok(buffer)
+    }
+
+    /// Keeps the stages recorded within `span`.
+    pub(crate) fn watch(&self, span: &Span) -> Watch {
+        let id = span.id();
+        if let Some(id) = id.clone() {
+            self.watched().insert(id, Vec::new());
+        }
+        Watch { metrics: self.clone(), id }
+    }
+
+    /// A poisoned lock is taken as it is: the map is whole between any two statements under it.
+    fn watched(&self) -> MutexGuard<'_, HashMap<Id, Vec<(&'static str, Duration)>>> {
+        self.0.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a request in until the guard is dropped.
+    pub(crate) fn enter(&self) -> InFlight {
+        self.0.in_flight.inc();
+        InFlight(self.0.in_flight.clone())
+    }
+
+    /// Records an answered request.
+    pub(crate) fn request(&self, method: &'static str, route: &str, status: u16, took: Duration) {
+        let route = route.to_owned();
+        let label = RouteLabel { method, route: route.clone() };
+        self.0.request_seconds.get_or_create(&label).observe(took.as_secs_f64());
+        self.0.requests.get_or_create(&RequestLabel { method, route, status }).inc();
+    }
+}
+
+/// Counts a request out when dropped, also when the client went away.
+pub(crate) struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Keeps what is recorded within one span, until dropped.
+pub(crate) struct Watch {
+    metrics: Metrics,
+    id: Option<Id>,
+}
+
+impl Watch {
+    /// Every stage recorded so far with its summed time, in the order they first ended. Empty when nobody listens
+    /// to spans of the level, since they have no identity then.
+    pub(crate) fn stages(&self) -> Vec<(&'static str, Duration)> {
+        let stages = |id| self.metrics.watched().get_mut(id).map(std::mem::take);
+        self.id.as_ref().and_then(stages).unwrap_or_default()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(id) = &self.id {
+            self.metrics.watched().remove(id);
+        }
+    }
+}
+
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn stages_are_summed_for_the_span_that_recorded_them() {
+        let _listening = tracing::subscriber::set_default(tracing_subscriber::registry());
+        let metrics = Metrics::default();
+        let span = tracing::info_span!("request");
+        let watch = metrics.watch(&span);
+        std::thread::scope(|scope| {
+            // As the scheduler does: the work runs elsewhere, in the span of who asked.
+            let (metrics, span) = (&metrics, span.clone());
+            let listening = tracing::dispatcher::get_default(Clone::clone);
+            scope.spawn(move || {
+                let _listening = tracing::dispatcher::set_default(&listening);
+                span.in_scope(|| {
+                    metrics.stage("infer", Duration::from_millis(2));
+                    metrics.stage("mask", Duration::from_millis(1));
+                    metrics.stage("infer", Duration::from_millis(3));
+                });
+            });
+        });
+        metrics.stage("infer", Duration::from_millis(1));
+        assert_eq!(watch.stages(), [("infer", Duration::from_millis(5)), ("mask", Duration::from_millis(1))]);
+        drop(watch);
+        assert!(metrics.watched().is_empty());
+        let text = metrics.encode().unwrap();
+        assert!(text.contains("vitrine_stage_duration_seconds_count{stage=\"infer\"} 3"), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+}
