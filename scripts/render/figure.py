@@ -18,8 +18,8 @@ from .relief import HAIR_FINISH, Fold
 from .relief import SKIN as SKIN_FINISH
 
 # Right side (the viewer's). Half widths follow the usual eight-head figure of drawing books.
-ARM: list[Point] = [(0.80, 1.66), (0.98, 2.30), (1.10, 2.95), (1.20, 3.45), (1.27, 3.90)]
-ARM_R = [0.20, 0.185, 0.15, 0.135, 0.10]
+ARM: list[Point] = [(0.77, 1.72), (0.96, 2.28), (1.10, 2.95), (1.20, 3.45), (1.27, 3.90)]
+ARM_R = [0.14, 0.19, 0.15, 0.135, 0.10]
 LEG: list[Point] = [(0.34, 3.9), (0.37, 4.8), (0.37, 5.75), (0.38, 6.5), (0.38, 7.55)]
 LEG_R = [0.38, 0.34, 0.225, 0.23, 0.12]
 _TORSO = [

@@ -1,6 +1,6 @@
 """The catalog that is rendered: products, color variants, and the pictures of each.
 
-A line of the catalog is one group of color variants. A shot is ``how:where`` with an optional shadow:
+A line of the catalog is one group of color variants. A shot is ``how:where``:
 
 - how: ``ghost`` (empty garment, as on an invisible mannequin), ``worn1``..``worn10`` (on a figure of that Monk tone),
   ``item`` (goods), ``cloth`` (close-up), with ``full`` appended for the whole figure
@@ -220,9 +220,9 @@ def _department(category: str) -> str:
 def _line(head: str) -> Line:
     sku, kind, title, category, gender, price, pattern, cloth, period, size, tags = (f.strip() for f in head.split("|"))
     width, height = (int(v) for v in size.split("x"))
-    return Line(
-        sku, kind, title, category, _department(category), gender, float(price), pattern, {}, cloth, float(period), (width, height), tags
-    )  # fmt: skip
+    department = _department(category)
+    repeat, pixels = float(period), (width, height)
+    return Line(sku, kind, title, category, department, gender, float(price), pattern, {}, cloth, repeat, pixels, tags)
 
 
 def _parse(text: str) -> list[Line]:

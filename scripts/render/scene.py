@@ -114,8 +114,12 @@ def _expose(pieces: list[Piece], seen: list[Plane]) -> None:
         values = [p.shade[v] for p, v in chosen if v.any()]
         if values:
             middle = float(np.median(np.concatenate(values)))
-            for p, _ in chosen:
+            for p, v in chosen:
                 p.shade = p.shade / np.float32(max(middle, 0.05))
+                # A highlight adds white light: its usual amount belongs to the dye as we see it, or black cloth would
+                # turn out grey. Only what exceeds the piece's own median stays.
+                usual = np.median(p.spec[v]) if v.any() else np.float32(0)
+                p.spec = np.maximum(p.spec - usual, 0)
 
 
 def _roll_off(linear: Plane) -> Plane:

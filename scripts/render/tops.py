@@ -79,8 +79,8 @@ def _sleeve(cut: Cut) -> tuple[list[Point], Point, float]:
     keep = line[:n:3] if n % 3 == 1 else np.concatenate([line[:n:3], line[n - 1 : n]])
     wide = 0.235 + 0.5 * cut.ease
     end = 0.225 if cut.sleeve < 0.6 else 0.135 + 0.3 * cut.ease
-    axis: list[Point] = [(0.66, 1.56), *[(float(x), float(y)) for x, y in keep]]
-    radii = np.interp(np.linspace(0, 1, len(axis)), [0, 1 / (len(axis) - 1), 0.4, 1], [0.03, 0.14, wide, end])
+    axis: list[Point] = [(0.62, 1.53), *[(float(x), float(y)) for x, y in keep]]
+    radii = np.interp(np.linspace(0, 1, len(axis)), [0, 1 / (len(axis) - 1), 0.5, 1], [0.03, 0.16, wide, end])
     return limb(axis, [float(r) for r in radii]), axis[-1], end
 
 
