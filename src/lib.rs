@@ -38,3 +38,5 @@ pub mod photo;
 pub mod scheduler;
 pub mod service;
 pub mod similar;
+pub mod http;
+pub mod metrics;

@@ -1,0 +1,116 @@
+//! Request bodies, read whole within a size, a time and a share of memory. Size is refused from the header when the
+//! client told it, so that nobody uploads 20 MiB to be told no.
+
+use super::problem::{Kind, Problem};
+use super::state::App;
+use axum::Json;
+use axum::body::{Body, HttpBody};
+use axum::extract::rejection::JsonRejection;
+use axum::http::{HeaderMap, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// How long and how much of a refused body is read and thrown away: a client that is still sending when the
+/// connection closes sees a reset and never the 413.
+const DISCARD: (Duration, usize) = (Duration::from_secs(5), 64 << 20);
+
+/// A body and its share of the memory for bodies, held until the request is answered.
+pub(super) struct Received {
+    pub(super) bytes: Bytes,
+    pub(super) memory: OwnedSemaphorePermit,
+}
+
+/// Reads a body of at most `limit` bytes.
+///
+/// # Errors
+/// 413 over the limit, 408 when it takes too long, 503 when too many bodies are held, 400 when the client breaks off.
+pub(super) async fn read(app: &App, body: Body, limit: usize) -> Result<Received, Problem> {
+    let told = body.size_hint();
+    if told.lower() > limit as u64 {
+        let received = told.lower();
+        discard(body).await;
+        return Err(too_large(limit).received(format!("{received} bytes")));
+    }
+    let most = told.upper().map_or(limit, |upper| usize::try_from(upper).map_or(limit, |upper| upper.min(limit)));
+    let kib = u32::try_from(most.div_ceil(1024)).unwrap_or(u32::MAX);
+    let memory = app.memory.clone().try_acquire_many_owned(kib).map_err(|_| {
+        Problem::new(Kind::Overloaded, "too many bodies are being read")
+            .limit(app.limits.buffered_bytes as u64)
+            .retry_after(1)
+    })?;
+    let timeout = app.limits.body_timeout;
+    let collected = tokio::time::timeout(timeout, Limited::new(body, limit).collect()).await.map_err(|_| {
+        Problem::new(Kind::BodyTimeout, format!("the body did not arrive within {} s", timeout.as_secs()))
+            .limit(timeout.as_secs())
+    })?;
+    match collected {
+        Ok(collected) => Ok(Received { bytes: collected.to_bytes(), memory }),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit)),
+        Err(error) => Err(Problem::new(Kind::InvalidBody, format!("the body broke off: {error}"))),
+    }
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(Kind::BodyTooLarge, format!("the body has more than {limit} bytes"))
+        .expected(format!("at most {limit} bytes"))
+        .limit(limit as u64)
+}
+
+async fn discard(mut body: Body) {
+    let (timeout, most) = DISCARD;
+    let reading = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, Bytes::len);
+            if read > most {
+                return;
+            }
+        }
+    };
+    // Whether it ends in time or not, the answer is the same.
+    let _ = tokio::time::timeout(timeout, reading).await;
+}
+
+/// The media type without its parameters, lower case; empty when there is none.
+pub(super) fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// True for `application/json` and its relatives.
+pub(super) fn is_json(media_type: &str) -> bool {
+    media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+}
+
+/// 415: what the route reads, and what came.
+pub(super) fn unsupported(expected: &str, received: &str) -> Problem {
+    let received = if received.is_empty() { "none" } else { received };
+    Problem::new(Kind::UnsupportedMediaType, format!("content type: expected {expected}, received {received}"))
+        .expected(expected)
+        .received(received)
+}
+
+/// JSON to a value; unknown fields and wrong types are named by their path.
+///
+/// # Errors
+/// 400, as [`Kind::MalformedJson`], [`Kind::InvalidBody`] or [`Kind::EmptyBody`].
+pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.is_empty() {
+        return Err(Problem::new(Kind::EmptyBody, "the body is empty").expected("a JSON object").received("0 bytes"));
+    }
+    match Json::from_bytes(bytes) {
+        Ok(Json(value)) => Ok(value),
+        Err(JsonRejection::JsonDataError(error)) => {
+            Err(Problem::new(Kind::InvalidBody, cause(&error)).received(cause(&error)))
+        }
+        Err(error) => Err(Problem::new(Kind::MalformedJson, cause(&error)).expected("a JSON object")),
+    }
+}
+
+/// What serde says, without the wrapping.
+fn cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+}

@@ -1,0 +1,317 @@
+//! The three forms a photo comes in: raw bytes, `multipart/form-data`, JSON with `url` or `base64`.
+//! The bytes decide what the photo is; the content type only decides which form it is.
+
+use super::body::{self, Received};
+use super::extract::some;
+use super::idempotency;
+use super::problem::{Kind, Problem};
+use super::state::App;
+use crate::catalog::IdempotencyKey;
+use crate::photo::PixelBox;
+use crate::service::{PhotoInput, PhotoSource};
+use axum::body::Body;
+use axum::extract::multipart::{Field, Multipart};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
+use axum::http::request::Parts;
+use base64::Engine;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig, DecodePaddingMode};
+use bytes::Bytes;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
+use utoipa::ToSchema;
+
+/// What the photo routes read, as 415 names it.
+const EXPECTED: &str = "image/*, application/octet-stream, multipart/form-data or application/json";
+/// Longest URL, in bytes.
+const MAX_URL: usize = 2_048;
+/// Room for the other fields of a JSON or multipart body, and for the parts' headers.
+const FORM_BYTES: usize = 64 << 10;
+/// Standard alphabet; clients disagree on padding, so either will do.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// A photo as JSON: exactly one of `url` and `base64`.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"url": "https://shop.example/dress.jpg", "box": [120, 80, 620, 980]}))]
+pub(super) struct PhotoJson {
+    /// Where to fetch it; public addresses only, unless the host is allowed.
+    #[serde(default, deserialize_with = "some")]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 2048, format = "uri")]
+    pub(super) url: Option<String>,
+    /// Its bytes in base64, standard alphabet, with or without padding; a `data:` URL will do.
+    #[serde(default, deserialize_with = "some")]
+    #[schema(value_type = String, required = false, min_length = 4)]
+    pub(super) base64: Option<String>,
+    /// The part to look at: `[x1, y1, x2, y2]` in pixels of the upright photo; `x2` and `y2` lie outside.
+    #[serde(default, rename = "box", deserialize_with = "some")]
+    #[schema(value_type = Vec<u32>, required = false, min_items = 4, max_items = 4)]
+    pub(super) area: Option<[u32; 4]>,
+}
+
+/// A photo to store as JSON: exactly one of `url` and `base64`. Stored photos are looked at whole, so there is no `box`.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"url": "https://shop.example/dress.jpg"}))]
+pub(super) struct UploadJson {
+    /// Where to fetch it; public addresses only, unless the host is allowed.
+    #[serde(default, deserialize_with = "some")]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 2048, format = "uri")]
+    url: Option<String>,
+    /// Its bytes in base64, standard alphabet, with or without padding; a `data:` URL will do.
+    #[serde(default, deserialize_with = "some")]
+    #[schema(value_type = String, required = false, min_length = 4)]
+    base64: Option<String>,
+}
+
+/// A photo to store as `multipart/form-data`: exactly one of the two files.
+#[derive(ToSchema)]
+#[allow(dead_code)]
+pub(super) struct UploadMultipart {
+    /// The photo's bytes.
+    #[schema(value_type = String, format = Binary, required = false)]
+    image: Vec<u8>,
+    /// The same under another name.
+    #[schema(value_type = String, format = Binary, required = false)]
+    file: Vec<u8>,
+}
+
+/// A photo as `multipart/form-data`: exactly one of the two files.
+#[derive(ToSchema)]
+#[allow(dead_code)]
+pub(super) struct PhotoMultipart {
+    /// The photo's bytes.
+    #[schema(value_type = String, format = Binary, required = false)]
+    image: Vec<u8>,
+    /// The same under another name.
+    #[schema(value_type = String, format = Binary, required = false)]
+    file: Vec<u8>,
+    /// The part to look at: `x1,y1,x2,y2` in pixels of the upright photo.
+    #[serde(rename = "box")]
+    #[schema(value_type = String, required = false, pattern = "^\\d{1,9},\\d{1,9},\\d{1,9},\\d{1,9}$")]
+    area: String,
+}
+
+/// A body that may carry a photo; `J` is what it is when it is JSON.
+pub(super) enum Form<J> {
+    /// JSON, not looked at yet.
+    Json(J),
+    /// Bytes, raw or from a multipart file, never empty; and the multipart's `box`.
+    Photo(Bytes, Option<PixelBox>),
+}
+
+/// A [`Form`] with the key that makes the write repeatable, and its share of the memory for bodies.
+pub(super) struct Submitted<J> {
+    pub(super) form: Form<J>,
+    pub(super) once: Option<IdempotencyKey>,
+    /// Given back when the handler is done.
+    pub(super) _memory: OwnedSemaphorePermit,
+}
+
+impl<J: DeserializeOwned + Send> FromRequest<App> for Submitted<J> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let photo_bytes = app.limits.photo_bytes;
+        let media_type = body::media_type(&parts.headers);
+        if media_type == "multipart/form-data" {
+            let Received { bytes, memory } = body::read(app, body, photo_bytes + FORM_BYTES).await?;
+            return multipart(parts, bytes, photo_bytes, memory).await;
+        }
+        let json = body::is_json(&media_type);
+        if !json && !is_photo(&media_type) {
+            return Err(body::unsupported(EXPECTED, &media_type));
+        }
+        let limit = if json { base64::encoded_len(photo_bytes, true).unwrap_or(photo_bytes) + FORM_BYTES } else { photo_bytes };
+        let Received { bytes, memory } = body::read(app, body, limit).await?;
+        let once = idempotency::of(&parts, &bytes)?;
+        let form = if json { Form::Json(body::json(&bytes)?) } else { Form::Photo(not_empty(bytes)?, None) };
+        Ok(Self { form, once, _memory: memory })
+    }
+}
+
+/// No content type is as good as `application/octet-stream` (RFC 9110, 8.3): the bytes decide.
+fn is_photo(media_type: &str) -> bool {
+    media_type.is_empty() || media_type.starts_with("image/") || media_type == "application/octet-stream"
+}
+
+async fn multipart<J>(
+    parts: Parts,
+    bytes: Bytes,
+    limit: usize,
+    memory: OwnedSemaphorePermit,
+) -> Result<Submitted<J>, Problem> {
+    let malformed = |error: String| Problem::new(Kind::InvalidBody, error).expected("multipart/form-data");
+    // Read once more by axum's parser, whose own limit is for bodies that were not measured yet.
+    let mut request = Request::from_parts(parts.clone(), Body::from(bytes));
+    DefaultBodyLimit::disable().apply(&mut request);
+    let mut fields = Multipart::from_request(request, &()).await.map_err(|error| malformed(error.body_text()))?;
+    let (mut photo, mut area) = (None, None);
+    while let Some(field) = fields.next_field().await.map_err(|error| malformed(error.body_text()))? {
+        let name = field.name().unwrap_or_default().to_owned();
+        let slot = match name.as_str() {
+            "image" | "file" => &mut photo,
+            "box" => &mut area,
+            _ => return Err(malformed(format!("no field {name:?}")).expected("image or file, and box").received(name)),
+        };
+        if slot.is_some() {
+            return Err(malformed(format!("a second {name:?}")).expected("one of image and file, and at most one box"));
+        }
+        *slot = Some(content(field).await.map_err(malformed)?);
+    }
+    let photo = photo.ok_or_else(|| malformed("no photo".to_owned()).expected("a field image or file"))?;
+    if photo.len() > limit {
+        let problem = Problem::new(Kind::BodyTooLarge, format!("the photo has {} bytes", photo.len()));
+        return Err(problem.limit(limit as u64).received(format!("{} bytes", photo.len())));
+    }
+    let hash = Sha256::digest(&photo).into_iter().chain(area.iter().flatten().copied());
+    let once = idempotency::of(&parts, &hash.collect::<Vec<u8>>())?;
+    let area = area.map(|text| String::from_utf8_lossy(&text).into_owned());
+    let form = Form::Photo(not_empty(photo)?, pixel_box(area.as_deref())?);
+    Ok(Submitted { form, once, _memory: memory })
+}
+
+async fn content(field: Field<'_>) -> Result<Bytes, String> {
+    field.bytes().await.map_err(|error| error.body_text())
+}
+
+fn not_empty(bytes: Bytes) -> Result<Bytes, Problem> {
+    if bytes.is_empty() {
+        return Err(Problem::new(Kind::EmptyBody, "the photo is empty").expected("its bytes").received("0 bytes"));
+    }
+    Ok(bytes)
+}
+
+/// The text form of a box, `x1,y1,x2,y2`.
+///
+/// # Errors
+/// 400 for anything else; whether it lies in the photo is seen when the photo is.
+pub(super) fn pixel_box(text: Option<&str>) -> Result<Option<PixelBox>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let numbers: Vec<u32> = text.split(',').map_while(|n| n.trim().parse().ok()).collect();
+    match numbers[..] {
+        [x1, y1, x2, y2] if text.split(',').count() == 4 => Ok(Some(PixelBox { x1, y1, x2, y2 })),
+        _ => Err(Problem::invalid("box", "x1,y1,x2,y2 in pixels", text)),
+    }
+}
+
+impl PhotoJson {
+    /// True when it names a photo, by either way.
+    pub(super) fn is_some(&self) -> bool {
+        self.url.is_some() || self.base64.is_some()
+    }
+
+    /// The photo it names.
+    ///
+    /// # Errors
+    /// 400 when it names none or two, or no base64; 413 when there are more than `limit` bytes in it.
+    pub(super) fn into_input(self, limit: usize) -> Result<PhotoInput, Problem> {
+        let crop = self.area.map(|[x1, y1, x2, y2]| PixelBox { x1, y1, x2, y2 });
+        let source = match (self.url, self.base64) {
+            (Some(url), None) => PhotoSource::Url(checked_url(url)?),
+            (None, Some(base64)) => PhotoSource::Bytes(decoded(&base64, limit)?),
+            (None, None) => return Err(one_of("none")),
+            (Some(_), Some(_)) => return Err(one_of("both")),
+        };
+        Ok(PhotoInput { source, crop })
+    }
+}
+
+impl Form<PhotoJson> {
+    /// The photo; `area` is the query's box, which one in the body overrules.
+    ///
+    /// # Errors
+    /// As [`PhotoJson::into_input`].
+    pub(super) fn into_input(self, area: Option<&str>, limit: usize) -> Result<PhotoInput, Problem> {
+        let area = pixel_box(area)?;
+        let mut input = match self {
+            Self::Json(json) => json.into_input(limit)?,
+            Self::Photo(bytes, crop) => PhotoInput { source: PhotoSource::Bytes(bytes), crop },
+        };
+        input.crop = input.crop.or(area);
+        Ok(input)
+    }
+}
+
+impl Form<UploadJson> {
+    /// The photo, whole.
+    ///
+    /// # Errors
+    /// As [`PhotoJson::into_input`]; 400 for a multipart with a box.
+    pub(super) fn into_input(self, limit: usize) -> Result<PhotoInput, Problem> {
+        match self {
+            Self::Json(UploadJson { url, base64 }) => PhotoJson { url, base64, area: None }.into_input(limit),
+            Self::Photo(bytes, None) => Ok(PhotoInput { source: PhotoSource::Bytes(bytes), crop: None }),
+            Self::Photo(_, Some(area)) => {
+                let problem = Problem::new(Kind::InvalidBody, "box: a stored photo is looked at whole; cut it before");
+                Err(problem.expected("no box").received(area))
+            }
+        }
+    }
+}
+
+fn one_of(received: &str) -> Problem {
+    Problem::new(Kind::InvalidBody, format!("expected exactly one of url and base64, received {received}"))
+        .expected("exactly one of url and base64")
+        .received(received)
+}
+
+fn checked_url(url: String) -> Result<String, Problem> {
+    if (1..=MAX_URL).contains(&url.len()) {
+        return Ok(url);
+    }
+    let problem = Problem::new(Kind::InvalidBody, format!("url: expected 1 to {MAX_URL} bytes"));
+    Err(problem.limit(MAX_URL as u64).received(format!("{} bytes", url.len())))
+}
+
+fn decoded(text: &str, limit: usize) -> Result<Bytes, Problem> {
+    let text = match text.strip_prefix("data:").and_then(|data| data.split_once(";base64,")) {
+        Some((_, data)) => data,
+        None => text,
+    };
+    let bytes = BASE64.decode(text).map_err(|error| {
+        Problem::new(Kind::InvalidBody, format!("base64: {error}")).expected("base64, standard alphabet")
+    })?;
+    if bytes.len() > limit {
+        let problem = Problem::new(Kind::BodyTooLarge, format!("the photo has {} bytes", bytes.len()));
+        return Err(problem.limit(limit as u64).received(format!("{} bytes", bytes.len())));
+    }
+    not_empty(Bytes::from(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn boxes_are_four_numbers() {
+        assert_eq!(pixel_box(Some("1,2, 30,40")).unwrap(), Some(PixelBox { x1: 1, y1: 2, x2: 30, y2: 40 }));
+        assert_eq!(pixel_box(None).unwrap(), None);
+        for bad in ["", "1,2,3", "1,2,3,4,5", "1,2,3,4,", "-1,2,3,4", "a,b,c,d", "1;2;3;4", "1,2,3,4.5", "1,,3,4"] {
+            assert!(pixel_box(Some(bad)).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn json_names_exactly_one_photo() {
+        let input = |json: &str| serde_json::from_str::<PhotoJson>(json).unwrap().into_input(4);
+        assert!(matches!(input(r#"{"base64": "AAEC"}"#).unwrap().source, PhotoSource::Bytes(b) if b[..] == [0, 1, 2]));
+        for text in ["AAECAw==", "AAECAw", "data:image/png;base64,AAECAw=="] {
+            assert!(input(&format!(r#"{{"base64": "{text}"}}"#)).is_ok(), "{text}");
+        }
+        assert_eq!(input(r#"{"base64": "AAECAwQ="}"#).unwrap_err().kind, Kind::BodyTooLarge);
+        assert_eq!(input(r#"{"base64": ""}"#).unwrap_err().kind, Kind::EmptyBody);
+        for bad in ["{}", r#"{"url": "a", "base64": "AAEC"}"#, r#"{"base64": "A*"}"#, r#"{"url": ""}"#] {
+            assert_eq!(input(bad).unwrap_err().kind, Kind::InvalidBody, "{bad}");
+        }
+        for bad in [r#"{"url": null}"#, r#"{"uri": "x"}"#, r#"{"url": "a", "box": [1, 2, 3]}"#, r#"{"url": "a", "box": [-1, 2, 3, 4]}"#] {
+            assert!(serde_json::from_str::<PhotoJson>(bad).is_err(), "{bad}");
+        }
+    }
+}
