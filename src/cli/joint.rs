@@ -1,0 +1,169 @@
+//! Where the commands meet the other rooms: settings become their types, their errors become causes and messages.
+//! A change of a room's interface is answered here and nowhere else in `cli`.
+
+use super::CliError;
+use crate::config::{ModelConfig, ServerConfig, ServiceSettings};
+use crate::filter::Filter;
+use crate::http::{self, HttpConfig, KeyRing};
+use crate::model::Model;
+use crate::photo::fetch::{FetchError, Fetcher};
+use crate::photo::{Limits, Photo, PhotoError};
+use crate::scheduler::SchedulerConfig;
+use crate::service::{Service, ServiceConfig, ServiceError};
+use crate::similar::{SimilarItem, SimilarOptions};
+use bytes::Bytes;
+use std::fs::File;
+use std::io::Read;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Opens the service; `in_flight` photos of this process at least fit its bulk lane.
+pub(super) fn open_service(settings: &ServiceSettings, in_flight: usize) -> Result<Service, CliError> {
+    let work = &settings.work;
+    let config = ServiceConfig {
+        data_dir: settings.data.data_dir.clone(),
+        models_dir: settings.model.models_dir.clone(),
+        model: settings.model.model.clone(),
+        limits: settings.photo.limits(),
+        fetch: settings.fetch_config(),
+        photos: SchedulerConfig {
+            threads: work.threads(),
+            interactive_queue: work.interactive_queue,
+            bulk_queue: work.bulk_queue.max(in_flight),
+        },
+        searches: SchedulerConfig {
+            threads: work.search_threads(),
+            interactive_queue: work.search_queue,
+            bulk_queue: work.search_queue,
+        },
+    };
+    Service::open(config).map_err(|e| CliError::opening(e, settings.data.data_dir.clone()))
+}
+
+/// The fetcher of photos by URL, with the same rules as the service's own.
+pub(super) fn fetcher(settings: &ServiceSettings) -> Result<Fetcher, CliError> {
+    Fetcher::new(settings.fetch_config()).map_err(|e| CliError::Service(e.into()))
+}
+
+/// Whether the catalog has this photo already, seen by the live model.
+pub(super) async fn is_current(
+    service: &Service,
+    product_id: &str,
+    image_id: Option<&str>,
+    sha256: &str,
+) -> Result<bool, ServiceError> {
+    service.image_is_current(product_id, image_id, sha256).await
+}
+
+/// Loads and self-tests the configured bundle.
+pub(super) fn load_model(config: &ModelConfig) -> Result<Model, CliError> {
+    let dir = config.bundle_dir();
+    Model::load(&dir).map_err(|source| CliError::Model { dir, source })
+}
+
+/// Bytes of the file at `path`, never more than `limit` and one; or a cause and what exactly.
+pub(super) fn read_bytes(path: &Path, limit: usize) -> Result<Bytes, (&'static str, String)> {
+    let fault = |e: std::io::Error| ("cannot read the file", e.to_string());
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(fault)?;
+    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(fault)?;
+    if bytes.len() > limit {
+        return Err(("file too long", format!("the photo has more than {limit} bytes, the limit")));
+    }
+    Ok(bytes.into())
+}
+
+/// The photo at `path`, or why not.
+pub(super) fn read_photo(path: &Path, limits: &Limits) -> Result<Photo, String> {
+    let bytes = read_bytes(path, limits.body_bytes).map_err(|(_, detail)| detail)?;
+    Photo::decode(&bytes, limits).map_err(|e| e.to_string())
+}
+
+/// Reads `--filter`.
+pub(super) fn filter(json: &str) -> Result<Filter, CliError> {
+    Filter::parse_str(json).map_err(|e| CliError::Option { option: "--filter", detail: e.to_string() })
+}
+
+/// The keys in `file`, if there is one.
+pub(super) fn keys(file: Option<&Path>) -> Result<Option<KeyRing>, CliError> {
+    file.map(KeyRing::load).transpose().map_err(|e| CliError::Server(e.to_string()))
+}
+
+/// Answers on `listener` until `shutdown` ends, then finishes what was accepted within the drain timeout.
+pub(super) async fn serve(
+    listener: TcpListener,
+    service: Arc<Service>,
+    keys: Option<KeyRing>,
+    settings: (&ServerConfig, &ServiceSettings),
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), CliError> {
+    let (server, service_settings) = settings;
+    let config = HttpConfig {
+        max_body_bytes: service_settings.photo.max_body_bytes,
+        request_timeout: Duration::from_secs(server.request_timeout_s),
+        drain_timeout: Duration::from_secs(server.drain_timeout_s),
+        ..HttpConfig::default()
+    };
+    http::run(listener, service, keys, config, shutdown).await.map_err(|e| CliError::Server(e.to_string()))
+}
+
+/// Options of a similarity query.
+pub(super) fn similar_options(limit: usize, filter: Option<Filter>) -> SimilarOptions {
+    SimilarOptions { limit, filter, ..SimilarOptions::default() }
+}
+
+/// What a failure counts under: few enough to read at a glance, and the same for every photo with the same fault.
+pub(super) fn cause(error: &ServiceError) -> &'static str {
+    match error {
+        ServiceError::Photo(e) => photo_cause(e),
+        ServiceError::Fetch(e) => fetch_cause(e),
+        ServiceError::Model(_) => "model failed",
+        ServiceError::Catalog(_) => "refused by the catalog",
+        ServiceError::Index(_) => "index failed",
+        ServiceError::Scheduler(_) => "not done",
+        _ => "refused",
+    }
+}
+
+fn fetch_cause(error: &FetchError) -> &'static str {
+    match error {
+        FetchError::AddressRefused { .. } => "address not allowed",
+        FetchError::TooLarge { .. } => "file too long",
+        FetchError::Timeout { .. } | FetchError::Busy { .. } => "fetch timed out",
+        FetchError::Status { .. } => "URL answered with an error",
+        _ => "cannot fetch the URL",
+    }
+}
+
+fn photo_cause(error: &PhotoError) -> &'static str {
+    match error {
+        PhotoError::Empty => "empty file",
+        PhotoError::NotAnImage { .. } => "not an image",
+        PhotoError::UnsupportedFormat { .. } | PhotoError::UnsupportedFeature { .. } => "unsupported format",
+        PhotoError::Truncated { .. } => "truncated",
+        PhotoError::Malformed { .. } | PhotoError::SizeMismatch { .. } => "damaged",
+        PhotoError::TooSmall { .. } => "too small",
+        PhotoError::TooManyBytes { .. } => "file too long",
+        PhotoError::TooManyPixels { .. } | PhotoError::SideTooLong { .. } | PhotoError::TooMuchMemory { .. } => {
+            "too large"
+        }
+        PhotoError::TooManyFrames { .. } => "too many frames",
+        _ => "cannot be decoded",
+    }
+}
+
+/// Product, score and best image of a hit.
+pub(super) fn similar_item(item: &SimilarItem) -> (&str, f32, &str) {
+    (&item.product_id, item.score, &item.image_id)
+}
+
+/// The word the API has for an enum of one word: `blue`, `low_contrast`, `plain`.
+pub(super) fn word<T: serde::Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
