@@ -1,14 +1,15 @@
 //! Settings of the commands: one small struct a concern, each setting an option and an environment variable
 //! `VITRINE_*`. The option wins over the variable, the variable over the default.
 
-use crate::photo::Limits;
-use crate::photo::fetch::FetchConfig;
+use crate::http::HttpLimits;
+use crate::photo::{FetchConfig, Limits};
 use clap::{Args, ValueEnum};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
-/// Where the service answers, and to whom.
+/// Where the service answers, to whom, and for how long; the defaults are those of [`HttpLimits`].
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Server")]
 pub struct ServerConfig {
@@ -18,20 +19,65 @@ pub struct ServerConfig {
     /// File of API keys (`vitrine keys new` makes its lines); without it every caller may do everything
     #[arg(long, env = "VITRINE_KEYS_FILE")]
     pub keys_file: Option<PathBuf>,
-    /// Longest time a request may take, in seconds
-    #[arg(long, env = "VITRINE_REQUEST_TIMEOUT_S", default_value_t = Self::default().request_timeout_s,
-          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    /// Connections at a time; further ones wait
+    #[arg(long, env = "VITRINE_MAX_CONNECTIONS", default_value_t = Self::default().max_connections)]
+    pub max_connections: NonZeroUsize,
+    /// Bytes of all request bodies held at a time; beyond, the answer is 503
+    #[arg(long, env = "VITRINE_MAX_BUFFERED_BYTES", default_value_t = Self::default().max_buffered_bytes)]
+    pub max_buffered_bytes: usize,
+    /// Longest time for a request's head to arrive, in seconds; also how long an idle connection is kept
+    #[arg(long, env = "VITRINE_HEAD_TIMEOUT_S", default_value_t = Self::default().head_timeout_s, value_parser = seconds())]
+    pub head_timeout_s: u64,
+    /// Longest time for a body to arrive, in seconds
+    #[arg(long, env = "VITRINE_BODY_TIMEOUT_S", default_value_t = Self::default().body_timeout_s, value_parser = seconds())]
+    pub body_timeout_s: u64,
+    /// Longest time from a request's head to its response, in seconds
+    #[arg(long, env = "VITRINE_REQUEST_TIMEOUT_S", default_value_t = Self::default().request_timeout_s, value_parser = seconds())]
     pub request_timeout_s: u64,
+    /// Longest time a client may take to read the next piece of a response, in seconds
+    #[arg(long, env = "VITRINE_WRITE_TIMEOUT_S", default_value_t = Self::default().write_timeout_s, value_parser = seconds())]
+    pub write_timeout_s: u64,
     /// Longest wait at shutdown for requests that were accepted, in seconds
-    #[arg(long, env = "VITRINE_DRAIN_TIMEOUT_S", default_value_t = Self::default().drain_timeout_s,
-          value_parser = clap::value_parser!(u64).range(0..=3600))]
+    #[arg(long, env = "VITRINE_DRAIN_TIMEOUT_S", default_value_t = Self::default().drain_timeout_s, value_parser = seconds())]
     pub drain_timeout_s: u64,
+}
+
+/// Seconds a person may wait for: 1 to an hour.
+fn seconds() -> clap::builder::RangedU64ValueParser {
+    clap::builder::RangedU64ValueParser::new().range(1..=3600)
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
-        Self { listen, keys_file: None, request_timeout_s: 30, drain_timeout_s: 30 }
+        let limits = HttpLimits::default();
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            keys_file: None,
+            max_connections: NonZeroUsize::new(limits.connections).unwrap_or(NonZeroUsize::MIN),
+            max_buffered_bytes: limits.buffered_bytes,
+            head_timeout_s: limits.head_timeout.as_secs(),
+            body_timeout_s: limits.body_timeout.as_secs(),
+            request_timeout_s: limits.request_timeout.as_secs(),
+            write_timeout_s: limits.write_timeout.as_secs(),
+            drain_timeout_s: limits.drain_timeout.as_secs(),
+        }
+    }
+}
+
+impl ServerConfig {
+    /// As the server takes them; `photo_bytes` is the limit of photos, the same whichever way they come.
+    pub fn limits(&self, photo_bytes: usize) -> HttpLimits {
+        HttpLimits {
+            connections: self.max_connections.get(),
+            photo_bytes,
+            buffered_bytes: self.max_buffered_bytes,
+            head_timeout: Duration::from_secs(self.head_timeout_s),
+            body_timeout: Duration::from_secs(self.body_timeout_s),
+            request_timeout: Duration::from_secs(self.request_timeout_s),
+            write_timeout: Duration::from_secs(self.write_timeout_s),
+            drain_timeout: Duration::from_secs(self.drain_timeout_s),
+            ..HttpLimits::default()
+        }
     }
 }
 
@@ -82,24 +128,34 @@ pub struct WorkConfig {
     /// Threads that look at photos, one photo each [default: one a core]
     #[arg(long, env = "VITRINE_THREADS")]
     pub threads: Option<NonZeroUsize>,
-    /// Threads that search, apart from those that look at photos [default: one a core]
-    #[arg(long, env = "VITRINE_SEARCH_THREADS")]
-    pub search_threads: Option<NonZeroUsize>,
+    /// Threads that read and search, apart from those that look at photos [default: one a core]
+    #[arg(long, env = "VITRINE_READ_THREADS")]
+    pub read_threads: Option<NonZeroUsize>,
     /// Photos of shoppers (analyze, similar) that may wait before the answer is 503
     #[arg(long, env = "VITRINE_INTERACTIVE_QUEUE", default_value_t = Self::default().interactive_queue)]
     pub interactive_queue: usize,
     /// Photos of uploads that may wait before the answer is 503
     #[arg(long, env = "VITRINE_BULK_QUEUE", default_value_t = Self::default().bulk_queue)]
     pub bulk_queue: usize,
-    /// Searches that may wait before the answer is 503
-    #[arg(long, env = "VITRINE_SEARCH_QUEUE", default_value_t = Self::default().search_queue)]
-    pub search_queue: usize,
+    /// Reads and searches that may wait before the answer is 503
+    #[arg(long, env = "VITRINE_READ_QUEUE", default_value_t = Self::default().read_queue)]
+    pub read_queue: usize,
+    /// Writes that may wait for the one writer before the answer is 503
+    #[arg(long, env = "VITRINE_WRITE_QUEUE", default_value_t = Self::default().write_queue)]
+    pub write_queue: usize,
 }
 
 impl Default for WorkConfig {
     /// At about 8 photos a second a core, 64 waiting photos are some seconds: longer than that a shopper is gone.
     fn default() -> Self {
-        Self { threads: None, search_threads: None, interactive_queue: 64, bulk_queue: 256, search_queue: 512 }
+        Self {
+            threads: None,
+            read_threads: None,
+            interactive_queue: 64,
+            bulk_queue: 256,
+            read_queue: 512,
+            write_queue: 512,
+        }
     }
 }
 
@@ -109,9 +165,9 @@ impl WorkConfig {
         self.threads.unwrap_or_else(cores).get()
     }
 
-    /// Threads that search.
-    pub fn search_threads(&self) -> usize {
-        self.search_threads.unwrap_or_else(cores).get()
+    /// Threads that read and search.
+    pub fn read_threads(&self) -> usize {
+        self.read_threads.unwrap_or_else(cores).get()
     }
 }
 
@@ -284,11 +340,7 @@ mod tests {
     }
 
     fn defaults() -> All {
-        All {
-            server: ServerConfig::default(),
-            service: ServiceSettings::default(),
-            log: LogConfig::default(),
-        }
+        All { server: ServerConfig::default(), service: ServiceSettings::default(), log: LogConfig::default() }
     }
 
     #[test]
@@ -301,6 +353,8 @@ mod tests {
     fn limits_pass_through() {
         let mut settings = ServiceSettings::default();
         assert_eq!((settings.photo.limits(), settings.fetch_config()), (Limits::default(), FetchConfig::default()));
+        let photo_bytes = settings.photo.max_body_bytes;
+        assert_eq!(ServerConfig::default().limits(photo_bytes), HttpLimits::default());
         settings.photo.max_body_bytes = 5;
         assert_eq!(settings.fetch_config().max_bytes, 5);
     }

@@ -35,7 +35,7 @@ pub(super) fn run(mut args: DemoArgs) -> Result<(), CliError> {
         args.service.data.data_dir = PathBuf::from(DATA_DIR);
     }
     println!("importing {} into {}", manifest.display(), args.service.data.data_dir.display());
-    let report = import::quietly(args.service.clone(), &manifest)?;
+    let report = import::quietly(&args.service, &manifest)?;
     print!("{}", report.text());
     if report.stopped {
         return Ok(());
@@ -48,7 +48,8 @@ pub(super) fn run(mut args: DemoArgs) -> Result<(), CliError> {
 fn calls(address: SocketAddr, photo: &Path, product_id: &str) -> String {
     let (url, photo) = (format!("http://{address}"), quoted(&photo.display().to_string()));
     // Path segments keep only what needs no escape, whatever the id.
-    let id: String = url::form_urlencoded::byte_serialize(product_id.as_bytes()).collect::<String>().replace('+', "%20");
+    let id: String =
+        url::form_urlencoded::byte_serialize(product_id.as_bytes()).collect::<String>().replace('+', "%20");
     format!(
         "vitrine is ready: {url}
 
@@ -72,7 +73,11 @@ Ctrl-C stops it
 /// As one word of a POSIX shell.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Why a command failed: one line for a person, and the process's exit code.
 
+use super::term::clean;
 use crate::catalog::CatalogError;
 use crate::model::ModelError;
 use crate::service::ServiceError;
@@ -92,9 +93,9 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// The message on one line, whatever a library put into it.
+    /// The message on one line and without control characters, whatever a library or a file put into it.
     pub fn one_line(&self) -> String {
-        self.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+        clean(&self.to_string().split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
     /// 130 as shells expect after Ctrl-C, 2 for values that only the command could judge, else 1.

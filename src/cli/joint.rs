@@ -2,25 +2,23 @@
 //! A change of a room's interface is answered here and nowhere else in `cli`.
 
 use super::CliError;
-use crate::config::{ModelConfig, ServerConfig, ServiceSettings};
+use crate::config::{ModelConfig, ServiceSettings};
 use crate::filter::Filter;
-use crate::http::{self, HttpConfig, KeyRing};
+use crate::http::{self, AppConfig, HttpLimits, KeyRing};
 use crate::model::Model;
-use crate::photo::fetch::{FetchError, Fetcher};
-use crate::photo::{Limits, Photo, PhotoError};
+use crate::photo::{FetchError, Fetcher, Limits, Photo, PhotoError};
 use crate::scheduler::SchedulerConfig;
 use crate::service::{Service, ServiceConfig, ServiceError};
-use crate::similar::{SimilarItem, SimilarOptions};
+use crate::similar::{SimilarItem, SimilarParams};
 use bytes::Bytes;
 use std::fs::File;
-use std::io::Read;
 use std::future::Future;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// Opens the service; `in_flight` photos of this process at least fit its bulk lane.
+/// Opens the service; `in_flight` photos of this process at least fit its queues.
 pub(super) fn open_service(settings: &ServiceSettings, in_flight: usize) -> Result<Service, CliError> {
     let work = &settings.work;
     let config = ServiceConfig {
@@ -34,11 +32,12 @@ pub(super) fn open_service(settings: &ServiceSettings, in_flight: usize) -> Resu
             interactive_queue: work.interactive_queue,
             bulk_queue: work.bulk_queue.max(in_flight),
         },
-        searches: SchedulerConfig {
-            threads: work.search_threads(),
-            interactive_queue: work.search_queue,
-            bulk_queue: work.search_queue,
+        reads: SchedulerConfig {
+            threads: work.read_threads(),
+            interactive_queue: work.read_queue.max(in_flight),
+            bulk_queue: work.read_queue.max(in_flight),
         },
+        write_queue: work.write_queue.max(in_flight),
     };
     Service::open(config).map_err(|e| CliError::opening(e, settings.data.data_dir.clone()))
 }
@@ -55,6 +54,8 @@ pub(super) async fn is_current(
     image_id: Option<&str>,
     sha256: &str,
 ) -> Result<bool, ServiceError> {
+    // Without an id the service names an image by the first 16 digits of its hash.
+    let image_id = image_id.or_else(|| sha256.get(..16)).unwrap_or(sha256);
     service.image_is_current(product_id, image_id, sha256).await
 }
 
@@ -82,9 +83,10 @@ pub(super) fn read_photo(path: &Path, limits: &Limits) -> Result<Photo, String> 
     Photo::decode(&bytes, limits).map_err(|e| e.to_string())
 }
 
-/// Reads `--filter`.
-pub(super) fn filter(json: &str) -> Result<Filter, CliError> {
-    Filter::parse_str(json).map_err(|e| CliError::Option { option: "--filter", detail: e.to_string() })
+/// Reads `--filter`; what is wrong with it is said before the model takes its seconds to load.
+pub(super) fn filter(json: &str) -> Result<serde_json::Value, CliError> {
+    let filter = Filter::parse_str(json).map_err(|e| CliError::Option { option: "--filter", detail: e.to_string() })?;
+    Ok(filter.to_json())
 }
 
 /// The keys in `file`, if there is one.
@@ -97,22 +99,16 @@ pub(super) async fn serve(
     listener: TcpListener,
     service: Arc<Service>,
     keys: Option<KeyRing>,
-    settings: (&ServerConfig, &ServiceSettings),
-    shutdown: impl Future<Output = ()> + Send + 'static,
+    limits: HttpLimits,
+    shutdown: impl Future<Output = ()>,
 ) -> Result<(), CliError> {
-    let (server, service_settings) = settings;
-    let config = HttpConfig {
-        max_body_bytes: service_settings.photo.max_body_bytes,
-        request_timeout: Duration::from_secs(server.request_timeout_s),
-        drain_timeout: Duration::from_secs(server.drain_timeout_s),
-        ..HttpConfig::default()
-    };
-    http::run(listener, service, keys, config, shutdown).await.map_err(|e| CliError::Server(e.to_string()))
+    let config = AppConfig { service, keys: keys.map(Arc::new), limits };
+    http::run(listener, config, shutdown).await.map_err(|e| CliError::Server(format!("server: {e}")))
 }
 
-/// Options of a similarity query.
-pub(super) fn similar_options(limit: usize, filter: Option<Filter>) -> SimilarOptions {
-    SimilarOptions { limit, filter, ..SimilarOptions::default() }
+/// Parameters of a similarity query.
+pub(super) fn similar_params(limit: u16, filter: Option<serde_json::Value>) -> SimilarParams {
+    SimilarParams { limit: Some(limit.into()), filter, ..SimilarParams::default() }
 }
 
 /// What a failure counts under: few enough to read at a glance, and the same for every photo with the same fault.

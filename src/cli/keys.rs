@@ -5,9 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::io::Write;
-
-/// Random bytes of a key: 256 bits cannot be guessed, so that a plain hash is enough to keep them.
-const KEY_BYTES: usize = 32;
+use uuid::Uuid;
 
 /// Options of `vitrine keys`.
 #[derive(Args, Debug)]
@@ -63,7 +61,8 @@ fn fresh(id: &str, scopes: &[Scope]) -> Result<(String, String), CliError> {
     let mut scopes = scopes.to_vec();
     scopes.sort_unstable();
     scopes.dedup();
-    let key = format!("vitrine_{}", hex::encode(rand::random::<[u8; KEY_BYTES]>()));
+    // Two version 4 UUIDs are 244 bits of the system's generator: nobody guesses them, so that a plain hash is enough.
+    let key = format!("vitrine_{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
     let line = Line { id, sha256: hex::encode(Sha256::digest(&key)), scopes: &scopes };
     let line = serde_json::to_string(&line).map_err(std::io::Error::from)?;
     Ok((key, line))

@@ -62,10 +62,10 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), CliError> {
     match command {
-        Command::Serve(args) => serve::run(*args),
-        Command::Import(args) => import::run(*args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Analyze(args) => analyze::run(&args),
-        Command::Similar(args) => similar::run(*args),
+        Command::Similar(args) => similar::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Demo(args) => demo::run(*args),
         Command::Keys(args) => keys::run(&args),

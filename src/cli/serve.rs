@@ -20,7 +20,7 @@ pub(super) struct ServeArgs {
 }
 
 /// Runs `vitrine serve`.
-pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
+pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     log(&args.log)?;
     serve(&args.server, &args.service, |address| println!("vitrine is ready: http://{address}"))
 }
@@ -43,7 +43,8 @@ pub(super) fn serve(
     let address = listener.local_addr().map_err(refused)?;
     let service = Arc::new(joint::open_service(settings, 0)?);
     ready(address);
-    let served = runtime.block_on(joint::serve(listener, Arc::clone(&service), keys, (server, settings), shutdown()));
+    let limits = server.limits(settings.photo.max_body_bytes);
+    let served = runtime.block_on(joint::serve(listener, Arc::clone(&service), keys, limits, shutdown()));
     // Also after a failure: the index's snapshot makes the next start quick.
     let closed = service.close().map_err(CliError::from);
     served.and(closed)

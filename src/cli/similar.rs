@@ -28,12 +28,12 @@ pub(super) struct SimilarArgs {
 }
 
 /// Runs `vitrine similar`.
-pub(super) fn run(args: SimilarArgs) -> Result<(), CliError> {
+pub(super) fn run(args: &SimilarArgs) -> Result<(), CliError> {
     let filter = args.filter.as_deref().map(joint::filter).transpose()?;
-    let to = query(&args)?;
+    let to = query(args)?;
     let service = joint::open_service(&args.service, 0)?;
-    let options = joint::similar_options(usize::from(args.limit), filter);
-    let page = runtime()?.block_on(service.similar(to, options)).map_err(CliError::from);
+    let params = joint::similar_params(args.limit, filter);
+    let page = runtime()?.block_on(service.similar(to, params)).map_err(CliError::from);
     let closed = service.close().map_err(CliError::from);
     let page = page?;
     closed?;

@@ -58,25 +58,29 @@ pub(super) fn section(name: &str, analysis: &Analysis, figures: &Figures) -> Str
 fn photo_and_masks(out: &mut String, name: &str, analysis: &Analysis, figures: &Figures) {
     let Figures { width, height, photo, product, skin, background } = figures;
     let colors = &analysis.colors;
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<figure><img src=\"{photo}\" width=\"{width}\" height=\"{height}\" alt=\"{}\"><figcaption>Photo</figcaption></figure>\n\
-         <figure class=\"masks\">\n",
+         <figure class=\"masks\">",
         escape(name)
     );
-    let layers = [("product", product, Some(colors.product_share)), ("skin", skin, Some(colors.skin_share)), ("background", background, None)];
+    let layers = [
+        ("product", product, Some(colors.product_share)),
+        ("skin", skin, Some(colors.skin_share)),
+        ("background", background, None),
+    ];
     for (class, _, share) in layers {
         let share = share.map(|s| format!(" {:.0} %", 100.0 * s)).unwrap_or_default();
-        let _ = write!(out, "<label class=\"{class}\"><input type=\"checkbox\" checked> {class}{share}</label>\n");
+        let _ = writeln!(out, "<label class=\"{class}\"><input type=\"checkbox\" checked> {class}{share}</label>");
     }
     let _ = write!(out, "<div class=\"stack\"><img src=\"{photo}\" width=\"{width}\" height=\"{height}\" alt=\"\">");
     for (class, layer, _) in layers {
         let _ = write!(out, "<img class=\"layer {class}\" src=\"{layer}\" alt=\"{class} mask\">");
     }
     let kind = joint::word(&colors.background_kind);
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "</div>\n<figcaption>Masks · {} background · confidence {:.2}</figcaption></figure>\n",
+        "</div>\n<figcaption>Masks · {} background · confidence {:.2}</figcaption></figure>",
         escape(&kind),
         colors.confidence
     );
@@ -86,7 +90,8 @@ fn photo_and_masks(out: &mut String, name: &str, analysis: &Analysis, figures: &
 fn strip(out: &mut String, colors: &[NamedColor]) {
     out.push_str("<div class=\"strip\">");
     for color in colors {
-        let _ = write!(out, "<i style=\"flex-grow:{:.3};background:{}\"></i>", color.share.max(0.0), safe_hex(&color.hex));
+        let _ =
+            write!(out, "<i style=\"flex-grow:{:.3};background:{}\"></i>", color.share.max(0.0), safe_hex(&color.hex));
     }
     out.push_str("</div>\n");
 }
@@ -94,9 +99,9 @@ fn strip(out: &mut String, colors: &[NamedColor]) {
 fn palette(out: &mut String, colors: &[NamedColor]) {
     out.push_str("<ul class=\"palette\">\n");
     for color in colors {
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<li><i style=\"background:{}\"></i><span><b>{}</b> {} <small>{}</small></span><code>{}</code><em>{:.0} %</em></li>\n",
+            "<li><i style=\"background:{}\"></i><span><b>{}</b> {} <small>{}</small></span><code>{}</code><em>{:.0} %</em></li>",
             safe_hex(&color.hex),
             escape(&joint::word(&color.name)),
             escape(&color.retail_name),
@@ -113,7 +118,7 @@ fn notes(out: &mut String, analysis: &Analysis) {
     let multicolor = colors.multicolor.then(|| "multicolor".to_owned());
     let notes: Vec<String> = multicolor.into_iter().chain(colors.flags.iter().map(joint::word)).collect();
     if !notes.is_empty() {
-        let _ = write!(out, "<p class=\"notes\">{}</p>\n", escape(&notes.join(" · ")));
+        let _ = writeln!(out, "<p class=\"notes\">{}</p>", escape(&notes.join(" · ")));
     }
 }
 
@@ -131,9 +136,9 @@ fn attribute_rows(out: &mut String, attribute: &Attribute) {
 
 fn bar(out: &mut String, name: &str, value: &str, confidence: f32, class: &str) {
     let percent = 100.0 * confidence.clamp(0.0, 1.0);
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<tr class=\"{class}\"><th>{name}</th><td>{}</td><td class=\"bar\"><i style=\"width:{percent:.0}%\"></i></td><td>{confidence:.2}</td></tr>\n",
+        "<tr class=\"{class}\"><th>{name}</th><td>{}</td><td class=\"bar\"><i style=\"width:{percent:.0}%\"></i></td><td>{confidence:.2}</td></tr>",
         escape(value)
     );
 }

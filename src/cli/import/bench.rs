@@ -3,8 +3,8 @@
 
 use crate::cli::CliError;
 use crate::cli::joint;
-use crate::config::{ModelConfig, PhotoConfig};
 use crate::model::{Model, ModelError, tensor};
+use crate::photo::Limits;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,14 +23,13 @@ pub(super) struct BareEngine {
 }
 
 impl BareEngine {
-    /// Loads the model and makes tensors of the first photos of `rows` that can be decoded.
+    /// `model` on `threads` threads, with tensors of the first photos of `rows` that can be decoded.
     ///
     /// # Errors
-    /// When the model cannot be loaded or no photo can be decoded.
-    pub(super) fn new(model: &ModelConfig, photo: &PhotoConfig, threads: usize, rows: &[Row]) -> Result<Self, CliError> {
-        let model = joint::load_model(model)?;
+    /// When no photo can be decoded.
+    pub(super) fn new(model: Model, limits: &Limits, threads: usize, rows: &[Row]) -> Result<Self, CliError> {
         let files = rows.iter().filter_map(|r| if let Place::File(path) = &r.place { Some(path) } else { None });
-        let photos = files.filter_map(|path| joint::read_photo(path, &photo.limits()).ok());
+        let photos = files.filter_map(|path| joint::read_photo(path, limits).ok());
         let tensors: Vec<_> = photos.take(TENSORS).map(|p| tensor(p.rgb(), &model.manifest().input)).collect();
         if tensors.is_empty() {
             return Err(CliError::NothingDone("--bench needs at least one local photo that can be decoded".into()));

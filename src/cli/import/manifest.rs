@@ -92,8 +92,13 @@ fn head_columns(head: &ByteRecord) -> Result<(Vec<Option<Column>>, Vec<String>),
     if missing.is_empty() {
         return Ok((columns, ignored));
     }
-    let found: Vec<_> = head.iter().take(20).map(String::from_utf8_lossy).collect();
+    let found: Vec<_> = head.iter().take(20).map(shown).collect();
     Err(format!("no column {}; the head says: {}", missing.join(", "), found.join(", ")))
+}
+
+/// At most 40 characters of a cell: what is no manifest at all may have megabytes without a comma.
+fn shown(cell: &[u8]) -> String {
+    String::from_utf8_lossy(cell).chars().take(40).collect()
 }
 
 struct Parser<'a> {
@@ -115,7 +120,7 @@ impl Parser<'_> {
         let mut metadata = Metadata::default();
         for (cell, column) in record.iter().zip(&self.columns) {
             let Some(column) = column else { continue };
-            let cell = std::str::from_utf8(cell).map_err(|_| ("not UTF-8", String::from_utf8_lossy(cell).into_owned()))?;
+            let cell = std::str::from_utf8(cell).map_err(|_| ("not UTF-8", shown(cell)))?;
             match column {
                 _ if cell.is_empty() => {}
                 Column::ProductId => product_id = cell,

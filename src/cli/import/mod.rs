@@ -15,7 +15,7 @@ mod tests;
 use super::{CliError, joint, runtime, signals};
 use crate::catalog::Metadata;
 use crate::config::ServiceSettings;
-use crate::photo::fetch::Fetcher;
+use crate::photo::Fetcher;
 use crate::service::{PhotoInput, PhotoSource, Service, ServiceError};
 use bench::BareEngine;
 use bytes::Bytes;
@@ -55,29 +55,21 @@ pub(super) struct ImportArgs {
 }
 
 /// Runs `vitrine import`.
-pub(super) fn run(args: ImportArgs) -> Result<(), CliError> {
+pub(super) fn run(args: &ImportArgs) -> Result<(), CliError> {
     let plan = read_plan(&args.source)?;
-    let threads = args.service.work.threads();
-    let bare = match args.bench {
-        true => Some(BareEngine::new(&args.service.model, &args.service.photo, threads, &plan.rows)?),
-        false => None,
-    };
-    let rate = |bare: &BareEngine| bare.photos_per_s().map_err(ServiceError::from);
-    let before = bare.as_ref().map(rate).transpose()?;
-    let mut report = import(args.service, plan)?;
-    if let (Some(bare), Some(before)) = (&bare, before) {
-        report.bench = Some(Bench::new(threads, before, rate(bare)?, report.photos_per_s));
-    }
+    let report = import(&args.service, plan, args.bench)?;
     print(&report, args.json)?;
     match report.imported + report.unchanged {
-        0 if !report.stopped => Err(CliError::NothingDone(format!("none of {} photos could be imported", report.total))),
+        0 if !report.stopped => {
+            Err(CliError::NothingDone(format!("none of {} photos could be imported", report.total)))
+        }
         _ => Ok(()),
     }
 }
 
 /// Imports `source` and prints nothing but progress: what `vitrine demo` begins with.
-pub(super) fn quietly(settings: ServiceSettings, source: &Path) -> Result<Report, CliError> {
-    import(settings, read_plan(source)?)
+pub(super) fn quietly(settings: &ServiceSettings, source: &Path) -> Result<Report, CliError> {
+    import(settings, read_plan(source)?, false)
 }
 
 fn read_plan(source: &Path) -> Result<Plan, CliError> {
@@ -91,27 +83,32 @@ fn read_plan(source: &Path) -> Result<Plan, CliError> {
     Ok(plan)
 }
 
-fn import(settings: ServiceSettings, mut plan: Plan) -> Result<Report, CliError> {
-    let in_flight = IN_FLIGHT_PER_THREAD * settings.work.threads();
-    // Only this import fills the lane: it is never full, and no photo has to be tried again.
-    let service = joint::open_service(&settings, in_flight)?;
-    let limit_bytes = settings.photo.max_body_bytes;
-    let importer = Importer {
-        service: &service,
-        fetcher: joint::fetcher(&settings)?,
-        limit_bytes,
-        products: std::mem::take(&mut plan.products).into_iter().map(|(id, m)| (id, Product::new(m))).collect(),
-    };
-    let runtime = runtime()?;
-    let result = runtime.block_on(pump(&importer, plan, in_flight));
-    drop(importer);
-    // Also after a failure: what was accepted is finished and the index's snapshot written.
+fn import(settings: &ServiceSettings, plan: Plan, bench: bool) -> Result<Report, CliError> {
+    let threads = settings.work.threads();
+    let in_flight = IN_FLIGHT_PER_THREAD * threads;
+    // Only this import fills the lanes: they are never full, and no photo has to be tried again.
+    let service = joint::open_service(settings, in_flight)?;
+    let model = || service.analyzer().model().clone();
+    let limits = settings.photo.limits();
+    let bare = bench.then(|| BareEngine::new(model(), &limits, threads, &plan.rows)).transpose()?;
+    let rate = |bare: &BareEngine| bare.photos_per_s().map_err(ServiceError::from);
+    let before = bare.as_ref().map(rate).transpose()?;
+    let fetcher = joint::fetcher(settings)?;
+    let result = runtime()?.block_on(pump(Importer::new(&service, fetcher, limits.body_bytes), plan, in_flight));
+    // Also after a failure: the index's snapshot makes the next start quick.
     let closed = service.close().map_err(CliError::from);
-    let report = result?;
-    closed.map(|()| report)
+    let mut report = result?;
+    closed?;
+    if let (Some(bare), Some(before)) = (&bare, before) {
+        report.bench = Some(Bench::new(threads, before, rate(bare)?, report.photos_per_s));
+    }
+    Ok(report)
 }
 
-async fn pump(importer: &Importer<'_>, mut plan: Plan, in_flight: usize) -> Result<Report, CliError> {
+async fn pump(mut importer: Importer<'_>, mut plan: Plan, in_flight: usize) -> Result<Report, CliError> {
+    let products = std::mem::take(&mut plan.products).into_iter();
+    importer.products = products.map(|(id, metadata)| (id, Product::new(metadata))).collect();
+    let importer = &importer;
     let mut tally = Tally::default();
     for r in plan.rejected.drain(..) {
         let detail = if r.line > 0 { format!("line {}: {}", r.line, r.detail) } else { r.detail };
@@ -168,7 +165,11 @@ impl Product {
     }
 }
 
-impl Importer<'_> {
+impl<'a> Importer<'a> {
+    fn new(service: &'a Service, fetcher: Fetcher, limit_bytes: usize) -> Self {
+        Self { service, fetcher, limit_bytes, products: HashMap::new() }
+    }
+
     async fn one(&self, row: Row) -> Outcome {
         let place = row.place.shown();
         match self.put(row).await {

@@ -61,7 +61,12 @@ impl Tally {
 
 /// The outcomes of `rows` as they come, at most `in_flight` at a time. Once `stop` is true no row is begun any more;
 /// those begun are finished.
-pub(super) fn outcomes<F, Fut>(rows: Vec<Row>, in_flight: usize, stop: &AtomicBool, one: F) -> impl Stream<Item = Outcome>
+pub(super) fn outcomes<F, Fut>(
+    rows: Vec<Row>,
+    in_flight: usize,
+    stop: &AtomicBool,
+    one: F,
+) -> impl Stream<Item = Outcome>
 where
     F: FnMut(Row) -> Fut,
     Fut: Future<Output = Outcome>,
@@ -98,7 +103,12 @@ mod tests {
             Outcome::Imported
         };
         let mut tally = Tally::default();
-        outcomes(rows(50), 4, &stop, one).for_each(|o| ready(tally.add(o))).await;
+        outcomes(rows(50), 4, &stop, one)
+            .for_each(|o| {
+                tally.add(o);
+                ready(())
+            })
+            .await;
         assert_eq!((tally.imported, most.get()), (50, 4));
     }
 
