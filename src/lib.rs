@@ -28,7 +28,9 @@
 pub mod analyzer;
 pub mod attributes;
 pub mod catalog;
+pub mod cli;
 pub mod color;
+pub mod config;
 pub mod filter;
 pub mod index;
 pub mod mask;
