@@ -23,8 +23,8 @@
 //! | [`scheduler`] | two bounded lanes for work that costs processor time |
 //! | [`service`] | write path and read path: what is acknowledged is durable and visible |
 //! | [`metrics`] | counters and stage durations, for Prometheus and `Server-Timing` |
-//! | `http` | routes, auth, limits, problem+json, OpenAPI |
-//! | `cli` | commands and configuration |
+//! | [`http`] | routes, auth, limits, problem+json, OpenAPI |
+//! | [`cli`] | commands and configuration |
 pub mod analyzer;
 pub mod attributes;
 pub mod catalog;
@@ -32,6 +32,7 @@ pub mod cli;
 pub mod color;
 pub mod config;
 pub mod filter;
+pub mod http;
 pub mod index;
 pub mod mask;
 pub mod metrics;
@@ -40,5 +41,3 @@ pub mod photo;
 pub mod scheduler;
 pub mod service;
 pub mod similar;
-pub mod http;
-pub mod metrics;
