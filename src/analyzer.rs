@@ -1,14 +1,22 @@
-//! The façade over the stages that look at a photo: one method a stage, and `analyze`.
+//! The façade over the stages that look at a photo: one method a stage, and [`Analyzer::analyze`].
+//! Knows their order and nothing of how they work.
 
-use crate::attributes::Attribute;
-use crate::color::Colors;
+use crate::attributes::{self, Attribute};
+use crate::color::{self, BasicColor, ColorPrior, Colors};
+use crate::mask::{self, Masks};
+use crate::model::{Embedding, Model, ModelError, Prediction};
+use crate::photo::Photo;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+/// The head whose labels are the colors a merchant would write.
+const COLOR_HEAD: &str = "base_color";
 
 /// What is known of one photo. A function of the bytes, the model version and nothing else.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Analysis {
     /// SHA-256 of the photo's bytes, hex.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pub sha256: String,
     /// Width in pixels, upright.
     pub width: u32,
@@ -20,4 +28,95 @@ pub struct Analysis {
     pub attributes: Vec<Attribute>,
     /// The photo's colors.
     pub colors: Colors,
+}
+
+/// An analysis with the parts that are too large for every answer.
+#[derive(Clone, Debug)]
+pub struct Analyzed {
+    /// What is told and stored.
+    pub analysis: Analysis,
+    /// Unit-length embedding.
+    pub embedding: Embedding,
+    /// Which pixels are what, at the working size of [`mask::segment`].
+    pub masks: Masks,
+}
+
+/// Runs the stages over photos; cheap to clone.
+#[derive(Clone)]
+pub struct Analyzer {
+    model: Model,
+}
+
+impl Analyzer {
+    /// An analyzer that looks with `model`.
+    pub fn new(model: Model) -> Self {
+        Self { model }
+    }
+
+    /// The model it looks with.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// All stages, on the calling thread and one core.
+    ///
+    /// # Errors
+    /// Only when the model fails; no photo can make a stage fail.
+    pub fn analyze(&self, photo: &Photo) -> Result<Analyzed, ModelError> {
+        let prediction = self.predict(photo)?;
+        let masks = self.segment(photo, &prediction);
+        let colors = self.colors(photo, &masks, &prediction);
+        Ok(self.assemble(photo, prediction, masks, colors))
+    }
+
+    /// What the stages found, as one analysis.
+    pub fn assemble(&self, photo: &Photo, prediction: Prediction, masks: Masks, colors: Colors) -> Analyzed {
+        let analysis = Analysis {
+            sha256: photo.sha256().to_string(),
+            width: photo.width(),
+            height: photo.height(),
+            model_version: self.model.version().to_owned(),
+            attributes: self.attributes(&prediction),
+            colors,
+        };
+        Analyzed { analysis, embedding: prediction.embedding, masks }
+    }
+
+    /// Logits, embedding and region map.
+    ///
+    /// # Errors
+    /// When the model fails.
+    pub fn predict(&self, photo: &Photo) -> Result<Prediction, ModelError> {
+        self.model.predict(photo)
+    }
+
+    /// Labels with confidence.
+    pub fn attributes(&self, prediction: &Prediction) -> Vec<Attribute> {
+        attributes::decide(self.model.manifest(), &prediction.logits)
+    }
+
+    /// Product, skin, background.
+    pub fn segment(&self, photo: &Photo, prediction: &Prediction) -> Masks {
+        mask::segment(photo, prediction.regions.as_ref())
+    }
+
+    /// The palette, with the model's own word on the color where it has a head for it.
+    pub fn colors(&self, photo: &Photo, masks: &Masks, prediction: &Prediction) -> Colors {
+        color::palette(photo, masks, self.color_prior(prediction).as_ref())
+    }
+
+    /// The `base_color` head as probabilities of the basic names; labels that name no basic color are left out.
+    fn color_prior(&self, prediction: &Prediction) -> Option<ColorPrior> {
+        let heads = &self.model.manifest().heads;
+        let (head, logits) = heads.iter().zip(&prediction.logits).find(|(h, _)| h.name == COLOR_HEAD)?;
+        let mut sums: Vec<(BasicColor, f32)> = Vec::new();
+        for (label, confidence) in head.labels.iter().zip(attributes::calibrated(head, logits)) {
+            let Some(name) = BasicColor::from_merchant(label) else { continue };
+            match sums.iter_mut().find(|(n, _)| *n == name) {
+                Some((_, sum)) => *sum += confidence,
+                None => sums.push((name, confidence)),
+            }
+        }
+        Some(ColorPrior(sums))
+    }
 }

@@ -20,19 +20,24 @@
 //! | [`filter`] | the `filter` object of requests, checked and evaluated on a product's [`filter::Facets`] |
 //! | [`index`] | nearest neighbours over embeddings |
 //! | [`similar`] | a query to a page of similar products |
-//! | `scheduler` | two bounded lanes for work that costs processor time |
-//! | `service` | write path and read path: what is acknowledged is durable and visible |
-//! | `http` | routes, auth, limits, problem+json, OpenAPI |
-//! | `cli` | commands and configuration |
+//! | [`scheduler`] | two bounded lanes for work that costs processor time |
+//! | [`service`] | write path and read path: what is acknowledged is durable and visible |
+//! | [`metrics`] | counters and stage durations, for Prometheus and `Server-Timing` |
+//! | [`http`] | routes, auth, limits, problem+json, OpenAPI |
+//! | [`cli`] | commands and configuration |
 pub mod analyzer;
 pub mod attributes;
 pub mod catalog;
+pub mod cli;
 pub mod color;
+pub mod config;
 pub mod filter;
+pub mod http;
 pub mod index;
 pub mod mask;
+pub mod metrics;
 pub mod model;
 pub mod photo;
+pub mod scheduler;
+pub mod service;
 pub mod similar;
-pub mod http;
-pub mod metrics;

@@ -1,61 +1,249 @@
-//! Products, images, analyses, corrections and the change log, in one SQLite file; durable.
+//! Products, images, analyses, corrections and the change log, in one SQLite file, with the photos' bytes beside it.
+//! What a write acknowledges is on disk and has been seen by the observer (the index); everything else in the
+//! service can be derived from here again.
+//!
+//! | file | duty |
+//! | --- | --- |
+//! | `schema` | the file, its migrations |
+//! | `records`, `metadata`, `ids` | what is stored and what may be |
+//! | `write`, `images`, `corrections`, `models` | transactions |
+//! | `read` | queries, paging |
+//! | `changes` | the change log |
+//! | `idempotency` | answers kept for repeated requests |
+//! | `photos` | original bytes by hash |
+//! | `effective` | what a product is, all sources taken together |
+//! | `pool`, `codec`, `error` | connections, column formats, failures |
 
-use crate::analyzer::Analysis;
-use crate::attributes::Attribute;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use utoipa::ToSchema;
+mod changes;
+mod codec;
+mod corrections;
+mod effective;
+mod error;
+mod idempotency;
+mod ids;
+mod images;
+mod metadata;
+mod models;
+mod photos;
+mod pool;
+mod read;
+mod records;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod write;
 
-/// A product as the merchant knows it, with what was seen on its images.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Product {
-    /// The merchant's id.
-    pub product_id: String,
-    /// What the merchant says of it.
-    #[serde(flatten)]
-    pub metadata: Metadata,
-    /// A person's corrections: they win over merchant and model.
-    pub corrections: BTreeMap<String, String>,
-    /// Its images, in the order they came.
-    pub images: Vec<Image>,
-    /// RFC 3339, UTC.
-    pub created_at: String,
-    /// RFC 3339, UTC.
-    pub updated_at: String,
-    /// Sequence number of the last change.
-    pub seq: u64,
+pub use changes::{Change, ChangeKind, MAX_CHANGES, Payload};
+pub use effective::{effective_attributes, facets, photo_facets};
+pub use error::CatalogError;
+pub use idempotency::{IDEMPOTENCY_TTL_S, IdempotencyKey, MAX_KEY_CHARS, StoredResponse};
+pub use ids::{MAX_ID_CHARS, MAX_LABEL_CHARS, validate_id};
+pub use images::MAX_IMAGES;
+pub use metadata::{MAX_LABELS, MAX_TITLE_CHARS, MAX_URL_CHARS, Metadata, MetadataPatch};
+pub use photos::StagedPhoto;
+pub use read::MAX_PAGE;
+pub use records::{
+    Committed, Correction, Counts, Image, ImageRef, IndexRecord, NewImage, Observed, Product, StoredImage,
+};
+pub use write::{Observer, Once, Tx};
+
+use crate::model::Embedding;
+use photos::PhotoStore;
+use pool::Pool;
+use rusqlite::Connection;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::path::Path;
+use std::time::Duration;
+use time::OffsetDateTime;
+use write::Writer;
+
+/// The database below the data directory.
+const DATABASE: &str = "catalog.sqlite3";
+/// Locked while a process works on the data directory.
+const LOCK: &str = "lock";
+/// The photos' folder below the data directory.
+const PHOTOS: &str = "photos";
+
+/// How a catalog is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct CatalogOptions {
+    /// Connections for reading: as many queries run at once. At least 1.
+    pub readers: usize,
+    /// How long a read or write waits for its turn before it gets [`CatalogError::Busy`].
+    pub patience: Duration,
+    /// The clock of record times and of the expiry of kept answers.
+    pub clock: fn() -> OffsetDateTime,
 }
 
-/// What a merchant can say of a product; every field is optional.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-#[allow(missing_docs)]
-pub struct Metadata {
-    pub title: Option<String>,
-    pub category: Option<String>,
-    pub price: Option<f64>,
-    pub currency: Option<String>,
-    pub in_stock: Option<bool>,
-    pub group_id: Option<String>,
-    pub url: Option<String>,
-    pub tags: Option<Vec<String>>,
-    pub attributes: Option<BTreeMap<String, String>>,
+impl Default for CatalogOptions {
+    fn default() -> Self {
+        Self {
+            // Reads are short and processor-bound; more than the cores of a small node gain nothing.
+            readers: 4,
+            // A commit takes milliseconds; whoever waits this long stands behind a broken disk.
+            patience: Duration::from_secs(10),
+            clock: OffsetDateTime::now_utc,
+        }
+    }
 }
 
-/// One stored image of a product.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Image {
-    /// The merchant's id of the image, or the first 16 hex digits of its SHA-256.
-    pub image_id: String,
-    /// What was seen on it.
-    #[serde(flatten)]
-    pub analysis: Analysis,
-    /// RFC 3339, UTC.
-    pub created_at: String,
+/// The store of one data directory; shared by reference (in an `Arc`) between threads. Every method blocks on the
+/// disk: call it from a thread that may.
+pub struct Catalog {
+    // Dropped in this order: the writer last of the connections, so that it folds the write-ahead log in, and the
+    // lock last of all.
+    readers: Pool<Connection>,
+    writer: Pool<Writer>,
+    photos: PhotoStore,
+    clock: fn() -> OffsetDateTime,
+    _lock: File,
 }
 
-/// The effective attributes of a product: corrections, then the merchant's, then the model's best over all images.
-pub fn effective_attributes(product: &Product) -> Vec<Attribute> {
-    let _ = product;
-    unimplemented!()
+impl Catalog {
+    /// Opens the store in `data_dir` with default options, creating it when it is not there.
+    pub fn open(data_dir: &Path) -> Result<Self, CatalogError> {
+        Self::open_with(data_dir, CatalogOptions::default())
+    }
+
+    /// Opens the store: locks the directory against other processes, migrates the schema, and sweeps photos that no
+    /// image shows. Refuses a missing or empty database beside photos: the sweep would take them for orphans.
+    pub fn open_with(data_dir: &Path, options: CatalogOptions) -> Result<Self, CatalogError> {
+        fs::create_dir_all(data_dir).map_err(CatalogError::io("create", data_dir))?;
+        let lock = lock(&data_dir.join(LOCK))?;
+        let photos = PhotoStore::open(data_dir.join(PHOTOS))?;
+        let database = data_dir.join(DATABASE);
+        let mut conn = schema::open_writer(&database)?;
+        let version = schema::version(&conn)?;
+        if version == 0 && !photos.is_empty()? {
+            return Err(CatalogError::corrupt(format!(
+                "{} is missing or empty, but there are photos beside it: restore it, or move the photos away",
+                database.display()
+            )));
+        }
+        schema::migrate(&mut conn, version)?;
+        let removed = photos.sweep(|sha256| read::is_photo_referenced(&conn, sha256))?;
+        if removed > 0 {
+            tracing::info!(removed, "photos without an image removed");
+        }
+        let readers = (0..options.readers.max(1)).map(|_| schema::open_reader(&database));
+        let readers = readers.collect::<Result<Vec<_>, _>>()?;
+        let writer = Writer { conn, observer: None };
+        Ok(Self {
+            readers: Pool::new(readers, options.patience),
+            writer: Pool::new(vec![writer], options.patience),
+            photos,
+            clock: options.clock,
+            _lock: lock,
+        })
+    }
+
+    /// Writes a photo's bytes to disk, ready for [`Tx::put_image`]. Needs no turn: call it before [`Catalog::write`].
+    pub fn stage_photo(&self, bytes: &[u8]) -> Result<StagedPhoto, CatalogError> {
+        self.photos.stage(bytes)
+    }
+
+    /// A product with its images and analyses.
+    pub fn product(&self, product_id: &str) -> Result<Option<Product>, CatalogError> {
+        self.read(|conn| read::product(conn, product_id))
+    }
+
+    /// Products whose id comes after `after` in code point order, at most `limit` (and at most [`MAX_PAGE`]). The
+    /// last id of a page is the `after` of the next; a product that stays is seen exactly once, whatever is written
+    /// meanwhile.
+    pub fn products(&self, after: Option<&str>, limit: usize) -> Result<Vec<Product>, CatalogError> {
+        self.read(|conn| read::products(conn, after, limit))
+    }
+
+    /// One image, with the media type and length of its photo.
+    pub fn image(&self, product_id: &str, image_id: &str) -> Result<Option<StoredImage>, CatalogError> {
+        self.read(|conn| read::image(conn, product_id, image_id))
+    }
+
+    /// The original bytes of a photo by its hash in hex.
+    pub fn photo_bytes(&self, sha256: &str) -> Result<Option<Vec<u8>>, CatalogError> {
+        self.photos.read(sha256)
+    }
+
+    /// The embedding of one image.
+    pub fn embedding(&self, product_id: &str, image_id: &str) -> Result<Option<Embedding>, CatalogError> {
+        self.read(|conn| read::embedding(conn, product_id, image_id))
+    }
+
+    /// Image id and embedding of every image of a product, in the order of its images; empty for an unknown one.
+    pub fn embeddings(&self, product_id: &str) -> Result<Vec<(String, Embedding)>, CatalogError> {
+        self.read(|conn| read::embeddings(conn, product_id))
+    }
+
+    /// Changes after `seq`, oldest first, at most `limit` (and at most [`MAX_CHANGES`]).
+    pub fn changes_after(&self, seq: u64, limit: usize) -> Result<Vec<Change>, CatalogError> {
+        self.read(|conn| changes::after(conn, seq, limit))
+    }
+
+    /// Sequence number of the last change, 0 before the first.
+    pub fn last_seq(&self) -> Result<u64, CatalogError> {
+        self.read(changes::last_seq)
+    }
+
+    /// What the index needs of one product; `None`: it is gone.
+    pub fn index_record(&self, product_id: &str) -> Result<Option<IndexRecord>, CatalogError> {
+        self.read(|conn| read::index_record(conn, product_id))
+    }
+
+    /// What the index needs of the products changed after `since` (0: of all), in the order of their last change, at
+    /// most `limit` (and at most [`MAX_PAGE`]). The `product.seq` of the last one is the `since` of the next page; a
+    /// product that is written meanwhile comes again. Deleted products are told by [`Catalog::changes_after`].
+    pub fn index_records(&self, since: u64, limit: usize) -> Result<Vec<IndexRecord>, CatalogError> {
+        self.read(|conn| read::index_records(conn, since, limit))
+    }
+
+    /// Images seen by another model version than `version`, at most `limit` (and at most [`MAX_PAGE`]); the last one
+    /// is the `after` of the next page.
+    pub fn images_not_of_model(
+        &self,
+        version: &str,
+        after: Option<&ImageRef>,
+        limit: usize,
+    ) -> Result<Vec<ImageRef>, CatalogError> {
+        self.read(|conn| read::images_not_of_model(conn, version, after, limit))
+    }
+
+    /// Corrections after `correction_id`, oldest first, at most `limit` (and at most [`MAX_PAGE`]).
+    pub fn corrections_after(&self, correction_id: u64, limit: usize) -> Result<Vec<Correction>, CatalogError> {
+        self.read(|conn| corrections::after(conn, correction_id, limit))
+    }
+
+    /// The model version activated last; none before the first activation.
+    pub fn live_model(&self) -> Result<Option<String>, CatalogError> {
+        self.read(models::live)
+    }
+
+    /// The answer kept for a repeated request. To be asked before costly work; [`Catalog::write_once`] asks again.
+    pub fn replay(&self, key: &IdempotencyKey) -> Result<Option<StoredResponse>, CatalogError> {
+        let now = (self.clock)().unix_timestamp();
+        self.read(|conn| idempotency::find(conn, key, now))
+    }
+
+    /// How much there is, for metrics.
+    pub fn counts(&self) -> Result<Counts, CatalogError> {
+        self.read(read::counts)
+    }
+
+    /// Runs queries on one state of the store.
+    fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T, CatalogError>) -> Result<T, CatalogError> {
+        self.readers.with(|conn| {
+            let tx = conn.transaction()?;
+            query(&tx)
+        })?
+    }
+}
+
+/// Takes the lock file of a data directory; it is free again when the file is dropped, also by a crash.
+fn lock(path: &Path) -> Result<File, CatalogError> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+    let file = file.map_err(CatalogError::io("open", path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(CatalogError::Locked { path: path.to_path_buf() }),
+        Err(TryLockError::Error(error)) => Err(CatalogError::io("lock", path)(error)),
+    }
 }

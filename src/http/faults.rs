@@ -5,7 +5,7 @@ use super::problem::{Kind, Problem};
 use crate::catalog::CatalogError;
 use crate::filter::FilterError;
 use crate::photo::PhotoError;
-use crate::photo::fetch::FetchError;
+use crate::photo::FetchError;
 use crate::scheduler::SchedulerError;
 use crate::service::ServiceError;
 use crate::similar::SimilarError;

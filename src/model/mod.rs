@@ -1,4 +1,25 @@
 //! A model bundle and the engines that run it: `Photo` to head logits, a unit embedding and a coarse region map.
+//! A bundle is verified (hashes, shapes, golden outputs) before it is allowed to answer anything.
+
+mod bundle;
+mod engine;
+mod error;
+mod golden;
+mod onnx;
+mod preprocess;
+mod tract;
+
+#[cfg(test)]
+mod tests;
+
+pub use bundle::{Bundle, EmbeddingSpec, FileSpec, HeadKind, HeadSpec, InputSpec, Manifest, ResizeRule, scan};
+pub use engine::{Engine, EngineKind};
+pub use error::ModelError;
+pub use preprocess::tensor;
+
+use crate::photo::Photo;
+use std::path::Path;
+use std::sync::Arc;
 
 /// Dimension of every embedding.
 pub const EMBEDDING_DIM: usize = 256;
@@ -17,4 +38,97 @@ pub struct RegionMap {
     pub product: Vec<f32>,
     /// Probability of skin or hair a cell, row-major (height, width), 0 to 1.
     pub skin: Vec<f32>,
+}
+
+/// What the model says of one photo.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// Raw logits, a vector a head, in the order of [`Manifest::heads`]; each as long as the head has labels.
+    pub logits: Vec<Vec<f32>>,
+    /// Unit-length embedding of [`EMBEDDING_DIM`] values.
+    pub embedding: Embedding,
+    /// Where the product and the skin are, if the bundle has such an output.
+    pub regions: Option<RegionMap>,
+}
+
+/// A loaded, self-tested model: cheap to clone, shared by all threads.
+#[derive(Clone)]
+pub struct Model {
+    bundle: Arc<Bundle>,
+    engine: Arc<dyn Engine>,
+}
+
+impl Model {
+    /// Loads the bundle in `dir`, builds its engine and runs its golden cases.
+    ///
+    /// # Errors
+    /// When a file is missing or does not match its hash, the graph cannot be built, its outputs do not fit the
+    /// manifest, or a golden case comes out different.
+    pub fn load(dir: &Path) -> Result<Self, ModelError> {
+        let bundle = Bundle::open(dir)?;
+        let engine = Arc::new(tract::TractEngine::build(&bundle)?);
+        let model = Self { bundle: Arc::new(bundle), engine };
+        golden::check(&model)?;
+        Ok(model)
+    }
+
+    /// A model over any engine, without golden cases: the seam by which the pipeline is tested without weights.
+    pub fn with_engine(bundle: Bundle, engine: Arc<dyn Engine>) -> Self {
+        Self { bundle: Arc::new(bundle), engine }
+    }
+
+    /// What the bundle says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.bundle.manifest
+    }
+
+    /// Version of the bundle; embeddings of different versions are never compared.
+    pub fn version(&self) -> &str {
+        &self.bundle.manifest.version
+    }
+
+    /// Which engine runs it, and at which precision.
+    pub fn engine(&self) -> EngineKind {
+        self.engine.kind()
+    }
+
+    /// Looks at one photo, on the calling thread and one core.
+    ///
+    /// # Errors
+    /// When the engine fails or answers with a value that is not finite: both are faults of the bundle, not the photo.
+    pub fn predict(&self, photo: &Photo) -> Result<Prediction, ModelError> {
+        self.predict_tensor(&tensor(photo.rgb(), &self.bundle.manifest.input))
+    }
+
+    /// As [`Model::predict`], from an input tensor as [`tensor`] makes it.
+    ///
+    /// # Errors
+    /// As [`Model::predict`].
+    pub fn predict_tensor(&self, input: &[f32]) -> Result<Prediction, ModelError> {
+        let manifest = &self.bundle.manifest;
+        let mut outputs = self.engine.run(input)?;
+        let names = manifest.output_names();
+        for (name, values) in names.iter().zip(&outputs) {
+            let expected = manifest.output_len(name);
+            if values.len() != expected {
+                return Err(ModelError::OutputShape { output: (*name).to_owned(), expected, received: values.len() });
+            }
+            if !values.iter().all(|v| v.is_finite()) {
+                return Err(ModelError::NotFinite { output: (*name).to_owned() });
+            }
+        }
+        let embedding = outputs.pop().ok_or(ModelError::NoEmbedding)?;
+        Ok(Prediction { logits: outputs, embedding: unit(embedding), regions: None })
+    }
+}
+
+/// Scales to unit length in f64, so that rounding in the graph does not tilt scores; a zero vector stays as it is.
+fn unit(mut vector: Vec<f32>) -> Vec<f32> {
+    let norm = vector.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+    if norm > 0.0 {
+        for v in &mut vector {
+            *v = (f64::from(*v) / norm) as f32;
+        }
+    }
+    vector
 }

@@ -1,7 +1,37 @@
 //! Bytes or a URL become a [`Photo`]: sRGB, 8 bits, upright, alpha kept, content hash.
 //! Limits are checked from the header, before memory is spent on pixels.
+//!
+//! ```text
+//! bytes ─► format (sniff) ─► probe (container walk) ─► limits ─► decode ─► icc ─► on white, upright ─► Photo
+//! URL ─► fetch ─► bytes
+//! ```
+//!
+//! A file that ends early, or whose compressed pixels cannot be read, is an error, never a half-grey picture. The
+//! one exception: a JPEG cut inside its pixels and then closed with an end marker, which its decoder cannot tell.
 
-use image::{GrayImage, RgbImage};
+mod decode;
+mod error;
+mod fetch;
+mod format;
+mod hash;
+mod icc;
+mod jpeg;
+mod limits;
+mod probe;
+mod raster;
+#[cfg(test)]
+mod tests;
+mod thumbnail;
+
+pub use error::PhotoError;
+pub use fetch::{FetchConfig, FetchError, Fetcher};
+pub use format::Format;
+pub use hash::{ParseHashError, Sha256Hash};
+pub use limits::{Limits, MIN_SIDE};
+
+use image::{GrayImage, RgbImage, imageops};
+use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A decoded photo: upright (EXIF orientation applied), sRGB, 8 bits a channel.
 #[derive(Clone, Debug)]
@@ -10,28 +40,100 @@ pub struct Photo {
     alpha: Option<GrayImage>,
     sha256: Sha256Hash,
     format: Format,
+    min_side: u32,
 }
 
-/// SHA-256 of the bytes as they came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Sha256Hash(pub [u8; 32]);
+/// A part of a photo in pixels of the upright photo: from (`x1`, `y1`) up to, not including, (`x2`, `y2`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PixelBox {
+    /// Left edge, inside.
+    pub x1: u32,
+    /// Upper edge, inside.
+    pub y1: u32,
+    /// Right edge, outside.
+    pub x2: u32,
+    /// Lower edge, outside.
+    pub y2: u32,
+}
 
-/// What the bytes were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// JPEG, baseline or progressive.
-    Jpeg,
-    /// PNG.
-    Png,
-    /// WebP, lossy or lossless; of an animation the first frame.
-    WebP,
-    /// GIF, its first frame.
-    Gif,
-    /// Windows bitmap.
-    Bmp,
+impl PixelBox {
+    /// Width in pixels, 0 when inside out.
+    pub fn width(&self) -> u32 {
+        self.x2.saturating_sub(self.x1)
+    }
+
+    /// Height in pixels, 0 when inside out.
+    pub fn height(&self) -> u32 {
+        self.y2.saturating_sub(self.y1)
+    }
+}
+
+impl fmt::Display for PixelBox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{},{},{}", self.x1, self.y1, self.x2, self.y2)
+    }
 }
 
 impl Photo {
+    /// Decodes JPEG, PNG, WebP, GIF or BMP; which, the bytes say. Of an animation, the first frame.
+    ///
+    /// Costs one walk over the bytes before any limit is decided, and no pixel memory until all are. Blocks for
+    /// tens to hundreds of milliseconds: not for an async worker.
+    ///
+    /// # Errors
+    /// [`PhotoError`]; its variants name each fault.
+    pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Self, PhotoError> {
+        limits.check_bytes(bytes)?;
+        let format = Format::sniff(bytes)?;
+        let header = probe::probe(format, bytes)?;
+        limits.check_header(&header)?;
+        let decode::Decoded { mut raster, icc, orientation } = decode::decode(bytes, &header, limits)?;
+        let stored = (raster.width, raster.height);
+        let alpha = raster.alpha.take().filter(|alpha| alpha.iter().any(|&value| value != 255));
+        let mut rgb = icc::to_srgb(raster, icc.as_deref());
+        if let Some(alpha) = &alpha {
+            raster::on_white(&mut rgb, alpha);
+        }
+        let (rgb, (width, height)) = raster::upright::<3>(rgb, stored, orientation);
+        let alpha = alpha.map(|alpha| raster::upright::<1>(alpha, stored, orientation).0);
+        let broken =
+            || PhotoError::Malformed { format, detail: "it decodes to fewer pixels than it declares".to_owned() };
+        Ok(Self {
+            rgb: RgbImage::from_raw(width, height, rgb).ok_or_else(broken)?,
+            alpha: match alpha {
+                Some(alpha) => Some(GrayImage::from_raw(width, height, alpha).ok_or_else(broken)?),
+                None => None,
+            },
+            sha256: Sha256Hash::of(bytes),
+            format,
+            min_side: limits.min_side,
+        })
+    }
+
+    /// The part of the photo in `area`; hash and format stay those of the whole.
+    ///
+    /// # Errors
+    /// [`PhotoError::BoxOutside`] unless `area` is inside the photo and not empty; [`PhotoError::BoxTooSmall`] when
+    /// a side is shorter than the [`Limits::min_side`] the photo was decoded with.
+    pub fn crop(&self, area: PixelBox) -> Result<Self, PhotoError> {
+        let (width, height) = self.rgb.dimensions();
+        let inside = area.x2 <= width && area.y2 <= height;
+        if !inside || area.width() == 0 || area.height() == 0 {
+            return Err(PhotoError::BoxOutside { received: area, width, height });
+        }
+        if area.width().min(area.height()) < self.min_side {
+            return Err(PhotoError::BoxTooSmall { received: area, limit: self.min_side, width, height });
+        }
+        let (x, y, w, h) = (area.x1, area.y1, area.width(), area.height());
+        let alpha = self
+            .alpha
+            .as_ref()
+            .map(|alpha| imageops::crop_imm(alpha, x, y, w, h).to_image())
+            .filter(|alpha| alpha.as_raw().iter().any(|&value| value != 255));
+        Ok(Self { rgb: imageops::crop_imm(&self.rgb, x, y, w, h).to_image(), alpha, ..*self })
+    }
+
     /// RGB pixels, row-major (H, W, 3), sRGB; transparent parts composited on white.
     pub fn rgb(&self) -> &RgbImage {
         &self.rgb
@@ -64,11 +166,6 @@ impl Photo {
 
     /// A photo from pixels that are already upright sRGB, for tests and tools.
     pub fn from_rgb(rgb: RgbImage, alpha: Option<GrayImage>) -> Self {
-        Self {
-            rgb,
-            alpha,
-            sha256: Sha256Hash([0; 32]),
-            format: Format::Png,
-        }
+        Self { rgb, alpha, sha256: Sha256Hash([0; 32]), format: Format::Png, min_side: MIN_SIDE }
     }
 }

@@ -1,0 +1,155 @@
+//! The change log: every committed change once, under a sequence number that only grows. Feeds hand it to consumers,
+//! and the index follows it.
+
+use super::{CatalogError, Image, Metadata};
+use crate::attributes::Attribute;
+use rusqlite::{Connection, Row, params};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use utoipa::ToSchema;
+
+/// Most changes read at once: the largest `limit` of the feed.
+pub const MAX_CHANGES: usize = 10_000;
+
+/// One committed change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Change {
+    /// Its place in the log: grows by at least one from change to change, is never given twice.
+    pub seq: u64,
+    /// RFC 3339, UTC: when its transaction began.
+    pub at: String,
+    /// What happened.
+    pub kind: ChangeKind,
+    /// To which product; none for a model's activation.
+    pub product_id: Option<String>,
+    /// To which of its images, where it was one.
+    pub image_id: Option<String>,
+    /// What the touched part is now.
+    pub payload: Payload,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// A product was created or its metadata changed: `metadata`, `attributes`.
+    ProductUpserted,
+    /// A product went with all its images: empty.
+    ProductDeleted,
+    /// An image came or was replaced: `image`, `attributes`.
+    ImageUpserted,
+    /// An image went: `attributes`.
+    ImageDeleted,
+    /// The same photo was seen by another model version: `image`, `attributes`.
+    AnalysisReplaced,
+    /// A person corrected attributes: `corrections`, `attributes`.
+    AttributesCorrected,
+    /// Another model version became live: `model_version`.
+    ModelActivated,
+}
+
+/// State after a change, as far as the change touched it; the parts that a kind carries are told there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Payload {
+    /// All metadata of the product.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Metadata>,
+    /// The image with its analysis.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
+    /// All corrections in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrections: Option<BTreeMap<String, Option<String>>>,
+    /// The product's effective attributes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<Vec<Attribute>>,
+    /// The live model version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_version: Option<String>,
+}
+
+const KINDS: [(ChangeKind, &str); 7] = [
+    (ChangeKind::ProductUpserted, "product_upserted"),
+    (ChangeKind::ProductDeleted, "product_deleted"),
+    (ChangeKind::ImageUpserted, "image_upserted"),
+    (ChangeKind::ImageDeleted, "image_deleted"),
+    (ChangeKind::AnalysisReplaced, "analysis_replaced"),
+    (ChangeKind::AttributesCorrected, "attributes_corrected"),
+    (ChangeKind::ModelActivated, "model_activated"),
+];
+
+impl ChangeKind {
+    /// Its name in the log and in JSON.
+    pub fn as_str(self) -> &'static str {
+        let found = KINDS.iter().find(|(kind, _)| *kind == self);
+        found.map_or("", |(_, name)| name)
+    }
+}
+
+impl FromStr for ChangeKind {
+    type Err = CatalogError;
+
+    fn from_str(text: &str) -> Result<Self, CatalogError> {
+        let found = KINDS.iter().find(|(_, name)| *name == text);
+        found.map(|(kind, _)| *kind).ok_or_else(|| CatalogError::corrupt(format!("change of unknown kind {text:?}")))
+    }
+}
+
+/// Appends a change and returns it with its sequence number.
+pub(super) fn append(
+    conn: &Connection,
+    at: &str,
+    kind: ChangeKind,
+    ids: (Option<&str>, Option<&str>),
+    payload: Payload,
+) -> Result<Change, CatalogError> {
+    let json = super::codec::to_json("payload", &payload)?;
+    conn.prepare_cached("INSERT INTO changes (at, kind, product_id, image_id, payload) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![at, kind.as_str(), ids.0, ids.1, json])?;
+    Ok(Change {
+        seq: super::codec::to_u64(conn.last_insert_rowid()),
+        at: at.into(),
+        kind,
+        product_id: ids.0.map(Into::into),
+        image_id: ids.1.map(Into::into),
+        payload,
+    })
+}
+
+/// Changes after `seq`, oldest first, at most `limit` (and at most [`MAX_CHANGES`]).
+pub(super) fn after(conn: &Connection, seq: u64, limit: usize) -> Result<Vec<Change>, CatalogError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT seq, at, kind, product_id, image_id, payload FROM changes
+         WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+    )?;
+    let limit = super::codec::to_i64(limit.min(MAX_CHANGES) as u64);
+    let mut rows = statement.query(params![super::codec::to_i64(seq), limit])?;
+    let mut changes = Vec::new();
+    while let Some(row) = rows.next()? {
+        changes.push(read(row)?);
+    }
+    Ok(changes)
+}
+
+/// The last sequence number given, 0 before the first.
+pub(super) fn last_seq(conn: &Connection) -> Result<u64, CatalogError> {
+    // Not max(seq): numbers must keep growing should old rows ever be trimmed.
+    let sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'changes'";
+    let seq = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    Ok(super::codec::to_u64(seq))
+}
+
+fn read(row: &Row<'_>) -> Result<Change, CatalogError> {
+    let seq = super::codec::to_u64(row.get(0)?);
+    let payload: String = row.get(5)?;
+    Ok(Change {
+        seq,
+        at: row.get(1)?,
+        kind: row.get::<_, String>(2)?.parse()?,
+        product_id: row.get(3)?,
+        image_id: row.get(4)?,
+        payload: super::codec::from_json(&payload, || format!("payload of change {seq}"))?,
+    })
+}

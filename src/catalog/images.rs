@@ -1,0 +1,144 @@
+//! Writes of images: storing, replacing, deleting, and seeing one again with another model version.
+
+use super::codec::{embedding_to_blob, from_json, to_i64, to_json};
+use super::ids::{MAX_LABEL_CHARS, validate_text};
+use super::photos::is_hash;
+use super::{CatalogError, ChangeKind, Image, NewImage, Payload, Tx, read};
+use crate::analyzer::Analysis;
+use rusqlite::params;
+
+/// Most images of one product: a record is read and sent whole.
+pub const MAX_IMAGES: usize = 256;
+
+impl Tx<'_> {
+    /// Stores an image of a product, replacing one of the same id, and returns it. The photo is in its place, on
+    /// disk, before the transaction commits. A replaced image keeps its place among the product's images.
+    pub fn put_image(&mut self, product_id: &str, new: NewImage<'_>) -> Result<Image, CatalogError> {
+        let NewImage { image_id, photo, content_type, analysis, embedding } = new;
+        super::validate_id("image_id", image_id)?;
+        validate_content_type(content_type)?;
+        if analysis.sha256 != photo.sha256() {
+            return Err(CatalogError::invalid("analysis.sha256", photo.sha256(), analysis.sha256));
+        }
+        let json = checked_json(&analysis)?;
+        let blob = embedding_to_blob(embedding)?;
+        let product = self.expect_product(product_id)?;
+        let old = product.images.iter().find(|image| image.image_id == image_id);
+        if old.is_none() && product.images.len() >= MAX_IMAGES {
+            let product_id = product_id.into();
+            return Err(CatalogError::TooManyImages { product_id, limit: MAX_IMAGES });
+        }
+        if let Some(old) = old {
+            self.touch_photo(&old.analysis.sha256);
+        }
+        self.touch_photo(photo.sha256());
+        let size_bytes = to_i64(photo.size_bytes());
+        self.photos().place(photo)?;
+        let image = Image {
+            image_id: image_id.into(),
+            created_at: old.map_or_else(|| self.now().into(), |old| old.created_at.clone()),
+            analysis,
+        };
+        self.atomically(|tx| {
+            tx.conn()
+                .prepare_cached(
+                    "INSERT INTO images (product_id, image_id, sha256, content_type, size_bytes, model_version,
+                                         created_at, analysis, embedding)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                     ON CONFLICT (product_id, image_id) DO UPDATE SET sha256 = ?3, content_type = ?4,
+                         size_bytes = ?5, model_version = ?6, analysis = ?8, embedding = ?9",
+                )?
+                .execute(params![
+                    product_id,
+                    image_id,
+                    image.analysis.sha256,
+                    content_type,
+                    size_bytes,
+                    image.analysis.model_version,
+                    image.created_at,
+                    json,
+                    blob
+                ])?;
+            tx.image_changed(ChangeKind::ImageUpserted, product_id, &image)
+        })?;
+        Ok(image)
+    }
+
+    /// Deletes an image of a product; returns the change's sequence number. Its photo goes with its last reference.
+    pub fn delete_image(&mut self, product_id: &str, image_id: &str) -> Result<u64, CatalogError> {
+        let product = self.expect_product(product_id)?;
+        let Some(image) = product.images.iter().find(|image| image.image_id == image_id) else {
+            return Err(CatalogError::UnknownImage { product_id: product_id.into(), image_id: image_id.into() });
+        };
+        self.atomically(|tx| {
+            tx.conn()
+                .prepare_cached("DELETE FROM images WHERE product_id = ?1 AND image_id = ?2")?
+                .execute([product_id, image_id])?;
+            tx.touch_photo(&image.analysis.sha256);
+            let kind = ChangeKind::ImageDeleted;
+            let product = tx.product_changed(kind, product_id, Some(image_id), Payload::default())?;
+            Ok(product.seq)
+        })
+    }
+
+    /// Gives an image the analysis and embedding of another model version. `analysis.sha256` says which photo was
+    /// seen: when the image is gone or shows another photo by now, nothing happens and `None` comes back.
+    pub fn replace_analysis(
+        &mut self,
+        product_id: &str,
+        image_id: &str,
+        analysis: Analysis,
+        embedding: &[f32],
+    ) -> Result<Option<Image>, CatalogError> {
+        let json = checked_json(&analysis)?;
+        let blob = embedding_to_blob(embedding)?;
+        let Some(stored) = read::image(self.conn(), product_id, image_id)? else {
+            return Ok(None);
+        };
+        if stored.image.analysis.sha256 != analysis.sha256 {
+            return Ok(None);
+        }
+        let image = Image { analysis, ..stored.image };
+        self.atomically(|tx| {
+            tx.conn()
+                .prepare_cached(
+                    "UPDATE images SET model_version = ?3, analysis = ?4, embedding = ?5
+                     WHERE product_id = ?1 AND image_id = ?2",
+                )?
+                .execute(params![product_id, image_id, image.analysis.model_version, json, blob])?;
+            tx.image_changed(ChangeKind::AnalysisReplaced, product_id, &image)
+        })?;
+        Ok(Some(image))
+    }
+
+    fn image_changed(&mut self, kind: ChangeKind, product_id: &str, image: &Image) -> Result<(), CatalogError> {
+        let payload = Payload { image: Some(image.clone()), ..Payload::default() };
+        self.product_changed(kind, product_id, Some(&image.image_id), payload)?;
+        Ok(())
+    }
+}
+
+/// JSON of an analysis that is sure to be read back: a NaN would become `null` and make the product unreadable.
+fn checked_json(analysis: &Analysis) -> Result<String, CatalogError> {
+    validate_text("analysis.model_version", &analysis.model_version, 1, MAX_LABEL_CHARS)?;
+    if !is_hash(&analysis.sha256) {
+        let received = analysis.sha256.chars().take(64).collect::<String>();
+        return Err(CatalogError::invalid("analysis.sha256", "64 lower-case hex digits", received));
+    }
+    let json = to_json("analysis", analysis)?;
+    match from_json::<Analysis>(&json, || "analysis".into()) {
+        Ok(_) => Ok(json),
+        Err(error) => Err(CatalogError::invalid("analysis", "finite numbers", error.to_string())),
+    }
+}
+
+/// A media type goes out again as a header: printable ASCII only.
+fn validate_content_type(content_type: &str) -> Result<(), CatalogError> {
+    let printable = content_type.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    if printable && (1..=100).contains(&content_type.len()) {
+        return Ok(());
+    }
+    let received: String = content_type.chars().take(100).collect();
+    let expected = "1 to 100 printable ASCII characters";
+    Err(CatalogError::invalid("content_type", expected, format!("{received:?}")))
+}

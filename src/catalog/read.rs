@@ -1,0 +1,200 @@
+//! Queries. Each runs in a read transaction of its own, so that a record and its images are of one moment, and sees
+//! every write that was acknowledged before it began. Every list is bounded and goes on from a key, never an offset.
+
+use super::codec::{embedding_from_blob, from_json, to_i64, to_u64};
+use super::{CatalogError, Counts, Image, ImageRef, IndexRecord, Metadata, Product, StoredImage};
+use crate::model::Embedding;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::BTreeMap;
+
+/// Most products, records or references read at once.
+pub const MAX_PAGE: usize = 1_000;
+
+/// A product with its images and analyses.
+pub(super) fn product(conn: &Connection, id: &str) -> Result<Option<Product>, CatalogError> {
+    let sql = "SELECT product_id, title, category, price, currency, in_stock, group_id, url, tags, attributes,
+                      corrections, created_at, updated_at, seq FROM products WHERE product_id = ?1";
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query([id])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let mut product = product_row(row)?;
+    product.images = images(conn, id)?;
+    Ok(Some(product))
+}
+
+/// Products after the id `after`, in the order of their ids, at most `limit`.
+pub(super) fn products(conn: &Connection, after: Option<&str>, limit: usize) -> Result<Vec<Product>, CatalogError> {
+    // No id is empty, so every id is after "".
+    let sql = "SELECT product_id FROM products WHERE product_id > ?1 ORDER BY product_id LIMIT ?2";
+    let mut statement = conn.prepare_cached(sql)?;
+    let after = after.unwrap_or_default();
+    let ids = statement.query_map(params![after, page(limit)], |row| row.get(0))?;
+    let ids: Vec<String> = ids.collect::<Result<_, _>>()?;
+    ids.iter().filter_map(|id| product(conn, id).transpose()).collect()
+}
+
+/// What the index needs of the products whose last change is after `since`, in the order of those changes.
+pub(super) fn index_records(conn: &Connection, since: u64, limit: usize) -> Result<Vec<IndexRecord>, CatalogError> {
+    let sql = "SELECT product_id FROM products WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    let mut statement = conn.prepare_cached(sql)?;
+    let ids = statement.query_map(params![to_i64(since), page(limit)], |row| row.get(0))?;
+    let ids: Vec<String> = ids.collect::<Result<_, _>>()?;
+    ids.iter().filter_map(|id| index_record(conn, id).transpose()).collect()
+}
+
+/// What the index needs of one product.
+pub(super) fn index_record(conn: &Connection, id: &str) -> Result<Option<IndexRecord>, CatalogError> {
+    let Some(product) = product(conn, id)? else {
+        return Ok(None);
+    };
+    let embeddings = embeddings(conn, id)?;
+    let embeddings = embeddings.into_iter().map(|(_, embedding)| embedding).collect();
+    Ok(Some(IndexRecord { product, embeddings }))
+}
+
+fn page(limit: usize) -> i64 {
+    to_i64(limit.min(MAX_PAGE) as u64)
+}
+
+fn product_row(row: &Row<'_>) -> Result<Product, CatalogError> {
+    let product_id: String = row.get(0)?;
+    let whose = |part: &str| format!("{part} of product {product_id:?}");
+    let tags: Option<String> = row.get(8)?;
+    let attributes: Option<String> = row.get(9)?;
+    let corrections: String = row.get(10)?;
+    let metadata = Metadata {
+        title: row.get(1)?,
+        category: row.get(2)?,
+        price: row.get(3)?,
+        currency: row.get(4)?,
+        in_stock: row.get(5)?,
+        group_id: row.get(6)?,
+        url: row.get(7)?,
+        tags: tags.map(|t| from_json(&t, || whose("tags"))).transpose()?,
+        attributes: attributes.map(|a| from_json(&a, || whose("attributes"))).transpose()?,
+    };
+    Ok(Product {
+        metadata,
+        corrections: from_json(&corrections, || whose("corrections"))?,
+        images: Vec::new(),
+        created_at: row.get(11)?,
+        updated_at: row.get(12)?,
+        seq: to_u64(row.get(13)?),
+        product_id,
+    })
+}
+
+fn images(conn: &Connection, product_id: &str) -> Result<Vec<Image>, CatalogError> {
+    let mut statement = conn
+        .prepare_cached("SELECT image_id, analysis, created_at FROM images WHERE product_id = ?1 ORDER BY image_key")?;
+    let mut rows = statement.query([product_id])?;
+    let mut images = Vec::new();
+    while let Some(row) = rows.next()? {
+        images.push(image_row(row, product_id)?);
+    }
+    Ok(images)
+}
+
+/// Columns: image_id, analysis, created_at.
+fn image_row(row: &Row<'_>, product_id: &str) -> Result<Image, CatalogError> {
+    let image_id: String = row.get(0)?;
+    let analysis: String = row.get(1)?;
+    Ok(Image {
+        analysis: from_json(&analysis, || format!("analysis of image {image_id:?} of product {product_id:?}"))?,
+        created_at: row.get(2)?,
+        image_id,
+    })
+}
+
+/// One image of a product.
+pub(super) fn image(conn: &Connection, product_id: &str, image_id: &str) -> Result<Option<StoredImage>, CatalogError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT image_id, analysis, created_at, content_type, size_bytes FROM images
+         WHERE product_id = ?1 AND image_id = ?2",
+    )?;
+    let mut rows = statement.query([product_id, image_id])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    Ok(Some(StoredImage {
+        image: image_row(row, product_id)?,
+        content_type: row.get(3)?,
+        size_bytes: to_u64(row.get(4)?),
+    }))
+}
+
+/// The embeddings of a product's images by image id, in the order of its images.
+pub(super) fn embeddings(conn: &Connection, product_id: &str) -> Result<Vec<(String, Embedding)>, CatalogError> {
+    let mut statement =
+        conn.prepare_cached("SELECT image_id, embedding FROM images WHERE product_id = ?1 ORDER BY image_key")?;
+    let mut rows = statement.query([product_id])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let image_id: String = row.get(0)?;
+        let embedding = embedding_from_blob(row.get_ref(1)?.as_blob().unwrap_or_default(), || {
+            format!("image {image_id:?} of product {product_id:?}")
+        })?;
+        found.push((image_id, embedding));
+    }
+    Ok(found)
+}
+
+/// The embedding of one image.
+pub(super) fn embedding(
+    conn: &Connection,
+    product_id: &str,
+    image_id: &str,
+) -> Result<Option<Embedding>, CatalogError> {
+    let blob: Option<Vec<u8>> = conn
+        .prepare_cached("SELECT embedding FROM images WHERE product_id = ?1 AND image_id = ?2")?
+        .query_row([product_id, image_id], |row| row.get(0))
+        .optional()?;
+    blob.map(|blob| embedding_from_blob(&blob, || format!("image {image_id:?} of product {product_id:?}"))).transpose()
+}
+
+/// Images that another model version than `version` saw, after `after`, at most `limit`. Runs on the index
+/// (model_version, image_key) alone until the page is found.
+pub(super) fn images_not_of_model(
+    conn: &Connection,
+    version: &str,
+    after: Option<&ImageRef>,
+    limit: usize,
+) -> Result<Vec<ImageRef>, CatalogError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT product_id, image_id, sha256, model_version, image_key FROM images
+         WHERE model_version <> ?1 AND (model_version, image_key) > (?2, ?3)
+         ORDER BY model_version, image_key LIMIT ?4",
+    )?;
+    let (from, key) = after.map_or(("", -1), |a| (a.model_version.as_str(), a.image_key));
+    let rows = statement.query_map(params![version, from, key, page(limit)], |row| {
+        Ok(ImageRef {
+            product_id: row.get(0)?,
+            image_id: row.get(1)?,
+            sha256: row.get(2)?,
+            model_version: row.get(3)?,
+            image_key: row.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Whether any image shows the photo of this hash.
+pub(super) fn is_photo_referenced(conn: &Connection, sha256: &str) -> Result<bool, CatalogError> {
+    Ok(conn
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM images WHERE sha256 = ?1)")?
+        .query_row([sha256], |row| row.get(0))?)
+}
+
+/// How much there is. Counts walk an index: milliseconds a million rows.
+pub(super) fn counts(conn: &Connection) -> Result<Counts, CatalogError> {
+    let products = conn.query_row("SELECT count(*) FROM products", [], |row| row.get(0))?;
+    let mut statement = conn.prepare_cached("SELECT model_version, count(*) FROM images GROUP BY model_version")?;
+    let by_model = statement.query_map([], |row| Ok((row.get(0)?, to_u64(row.get(1)?))))?;
+    Ok(Counts {
+        products: to_u64(products),
+        images_by_model: by_model.collect::<Result<BTreeMap<_, _>, _>>()?,
+        last_seq: super::changes::last_seq(conn)?,
+    })
+}

@@ -1,0 +1,160 @@
+//! Queries, paging beside writers, and what a product is, all sources taken together.
+
+use super::*;
+use std::collections::BTreeMap;
+
+#[test]
+fn corrections_win_over_merchant_and_merchant_over_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    upsert(&catalog, "a");
+    let value = |catalog: &Catalog| {
+        let product = catalog.product("a").unwrap().unwrap();
+        let said = effective_attributes(&product).into_iter().map(|a| (a.value, a.source, a.candidates.len()));
+        (said.collect::<Vec<_>>(), facets(&product).attributes.get("category").cloned().unwrap_or_default())
+    };
+    put_seen(&catalog, "a", "1", b"1", analysis(b"1", "v1", "", 0.99)).unwrap();
+    assert_eq!(value(&catalog), (vec![(None, Source::Model, 1)], vec![]));
+    put_seen(&catalog, "a", "2", b"2", analysis(b"2", "v1", "skirt", 0.6)).unwrap();
+    put_seen(&catalog, "a", "3", b"3", analysis(b"3", "v1", "dress", 0.8)).unwrap();
+    let model = (vec![(Some("dress".into()), Source::Model, 0)], vec!["dress".to_owned(), "skirt".into()]);
+    assert_eq!(value(&catalog), model);
+
+    let own = BTreeMap::from([("category".to_owned(), "gown".to_owned())]);
+    let patch = MetadataPatch { attributes: Some(Some(own)), ..MetadataPatch::default() };
+    catalog.write(|tx| tx.upsert_product("a", &patch)).unwrap();
+    assert_eq!(value(&catalog).0, [(Some("gown".into()), Source::Merchant, 0)]);
+
+    let correct = |to: Option<&str>| {
+        let corrections = [("category".to_owned(), to.map(Into::into))].into();
+        catalog.write(|tx| tx.correct_attributes("a", &corrections)).unwrap()
+    };
+    let made = correct(Some("kilt"));
+    assert_eq!(value(&catalog), (vec![(Some("kilt".into()), Source::Correction, 0)], vec!["kilt".into()]));
+    assert_eq!(correct(Some("kilt")).changes, [], "said before");
+    correct(None);
+    assert_eq!(value(&catalog), (vec![], vec![]));
+
+    let kept = catalog.corrections_after(0, 10).unwrap();
+    assert_eq!(kept.iter().map(|c| c.value.as_deref()).collect::<Vec<_>>(), [Some("kilt"), None]);
+    assert_eq!(kept[0].seq, made.seq);
+    let said: Vec<_> = kept[0].observed.iter().map(|o| (o.value.as_deref(), o.confidence)).collect();
+    assert_eq!(said, [(None, 0.99), (Some("skirt"), 0.6), (Some("dress"), 0.8)]);
+}
+
+#[test]
+fn a_replaced_image_keeps_its_place_and_a_stale_analysis_is_skipped() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    upsert(&catalog, "a");
+    put(&catalog, "a", "1", b"1").unwrap();
+    put(&catalog, "a", "2", b"2").unwrap();
+    put(&catalog, "a", "1", b"new").unwrap();
+    let stale = analysis(b"1", "v2", "skirt", 0.7);
+    assert_eq!(catalog.write(|tx| tx.replace_analysis("a", "1", stale, &embedding(9))).unwrap().value, None);
+    let fresh = analysis(b"new", "v2", "skirt", 0.7);
+    let done = catalog.write(|tx| tx.replace_analysis("a", "1", fresh.clone(), &embedding(9))).unwrap();
+    assert_eq!(done.changes[0].kind, ChangeKind::AnalysisReplaced);
+    let record = catalog.index_record("a").unwrap().unwrap();
+    let ids: Vec<_> = record.product.images.iter().map(|i| i.image_id.as_str()).collect();
+    assert_eq!(ids, ["1", "2"]);
+    assert_eq!(record.product.images[0].analysis, fresh);
+    assert_eq!(record.embeddings, [embedding(9), embedding(b'2')]);
+    let old = catalog.images_not_of_model("v2", None, 10).unwrap();
+    assert_eq!(old.iter().map(|i| i.image_id.as_str()).collect::<Vec<_>>(), ["2"]);
+    assert_eq!(catalog.images_not_of_model("v2", old.last(), 10).unwrap(), []);
+    assert_eq!(catalog.counts().unwrap().images_by_model, [("v1".into(), 1), ("v2".into(), 1)].into());
+}
+
+#[test]
+fn an_upsert_that_changes_nothing_is_no_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    let first = upsert(&catalog, "a");
+    let again = upsert(&catalog, "a");
+    assert_eq!((again.changes, again.seq, again.value), (vec![], first.seq, first.value));
+    assert!(catalog.write(|tx| tx.set_live_model("v1")).unwrap().value);
+    assert!(!catalog.write(|tx| tx.set_live_model("v1")).unwrap().value);
+}
+
+#[test]
+fn a_bulk_write_skips_a_bad_row_and_keeps_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    let done = catalog
+        .write(|tx| {
+            let outcomes = ["a", "", "b"].map(|id| tx.upsert_product(id, &title("t")).is_ok());
+            Ok::<_, CatalogError>(outcomes)
+        })
+        .unwrap();
+    assert_eq!(done.value, [true, false, true]);
+    assert_eq!(done.changes.len(), 2);
+    assert_eq!(catalog.products(None, 10).unwrap().len(), 2);
+}
+
+#[test]
+fn a_product_has_a_bounded_number_of_images() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    upsert(&catalog, "a");
+    let conn = rusqlite::Connection::open(dir.path().join(DATABASE)).unwrap();
+    put(&catalog, "a", "0", b"x").unwrap();
+    for n in 1..MAX_IMAGES {
+        conn.execute(
+            "INSERT INTO images (product_id, image_id, sha256, content_type, size_bytes, model_version, created_at,
+                                 analysis, embedding)
+             SELECT product_id, ?1, sha256, content_type, size_bytes, model_version, created_at, analysis, embedding
+             FROM images WHERE image_id = '0'",
+            [n.to_string()],
+        )
+        .unwrap();
+    }
+    assert!(matches!(put(&catalog, "a", "more", b"x"), Err(CatalogError::TooManyImages { .. })));
+    put(&catalog, "a", "1", b"a replacement fits").unwrap();
+}
+
+#[test]
+fn paging_sees_what_stays_once_while_others_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    let stay: Vec<String> = (0..40).map(|n| format!("s{n:02}")).collect();
+    stay.iter().for_each(|id| drop(upsert(&catalog, id)));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..40 {
+                let id = format!("s{n:02}x");
+                upsert(&catalog, &id);
+                catalog.write(|tx| tx.delete_product(&id)).unwrap();
+            }
+        });
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    let mut seen = Vec::new();
+                    let mut after = None;
+                    loop {
+                        let page = catalog.products(after.as_deref(), 7).unwrap();
+                        let Some(last) = page.last() else { break };
+                        after = Some(last.product_id.clone());
+                        seen.extend(page.into_iter().map(|p| p.product_id).filter(|id| id.len() == 3));
+                    }
+                    assert_eq!(seen, stay);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn index_records_page_by_change_and_bring_back_what_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    ["c", "a", "b"].iter().for_each(|id| drop(upsert(&catalog, id)));
+    let first = catalog.index_records(0, 2).unwrap();
+    let ids = |records: &[IndexRecord]| records.iter().map(|r| r.product.product_id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&first), ["c", "a"]);
+    put(&catalog, "c", "1", b"x").unwrap();
+    let rest = catalog.index_records(first[1].product.seq, 10).unwrap();
+    assert_eq!(ids(&rest), ["b", "c"]);
+    assert_eq!(rest[1].embeddings, [embedding(b'x')]);
+}

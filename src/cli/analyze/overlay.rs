@@ -1,0 +1,94 @@
+//! Pictures of the report: the photo at a size to look at, and its masks as tints to lay over it.
+
+use crate::mask::Masks;
+use crate::photo::Photo;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use image::codecs::jpeg::JpegEncoder;
+use image::imageops::{FilterType, resize, thumbnail};
+use image::{GrayImage, ImageError, ImageFormat, RgbImage, Rgba, RgbaImage};
+use std::io::Cursor;
+
+/// Longest side of the pictures, in pixels: sharp at the size shown, some 60 KB a photo.
+const SIDE: u32 = 560;
+const JPEG_QUALITY: u8 = 85;
+/// Most of a tint: the photo must be seen through it.
+const TINT_ALPHA: f32 = 0.62;
+
+/// The tints, apart from each other also for the color-blind (Okabe and Ito 2008: bluish green, vermilion, blue).
+pub(super) const PRODUCT: [u8; 3] = [0, 158, 115];
+pub(super) const SKIN: [u8; 3] = [213, 94, 0];
+pub(super) const BACKGROUND: [u8; 3] = [0, 114, 178];
+
+/// Pictures as data URIs, all of one size.
+#[derive(Debug)]
+pub(super) struct Figures {
+    pub(super) width: u32,
+    pub(super) height: u32,
+    /// JPEG.
+    pub(super) photo: String,
+    /// PNG with alpha, each.
+    pub(super) product: String,
+    pub(super) skin: String,
+    pub(super) background: String,
+}
+
+/// Draws `photo` and `masks`.
+///
+/// # Errors
+/// When an encoder fails.
+pub(super) fn figures(photo: &Photo, masks: &Masks) -> Result<Figures, ImageError> {
+    let (width, height) = fitted(photo.width(), photo.height());
+    let small = match (width, height) == (photo.width(), photo.height()) {
+        true => photo.rgb().clone(),
+        false => thumbnail(photo.rgb(), width, height),
+    };
+    let layer = |mask: &GrayImage, color| tint(&resize(mask, width, height, FilterType::Triangle), color);
+    Ok(Figures {
+        width,
+        height,
+        photo: jpeg(&small)?,
+        product: layer(&masks.product, PRODUCT)?,
+        skin: layer(&masks.skin, SKIN)?,
+        background: layer(&masks.background, BACKGROUND)?,
+    })
+}
+
+/// A size of the same shape with sides of 1 to [`SIDE`]; small photos stay as they are.
+fn fitted(width: u32, height: u32) -> (u32, u32) {
+    let scale = f64::from(SIDE) / f64::from(width.max(height).max(1));
+    if scale >= 1.0 {
+        return (width, height);
+    }
+    let side = |s: u32| ((f64::from(s) * scale).round() as u32).max(1);
+    (side(width), side(height))
+}
+
+fn jpeg(rgb: &RgbImage) -> Result<String, ImageError> {
+    let mut bytes = Vec::new();
+    rgb.write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY))?;
+    Ok(data_uri("image/jpeg", &bytes))
+}
+
+fn tint(mask: &GrayImage, [r, g, b]: [u8; 3]) -> Result<String, ImageError> {
+    let pixel = |x, y| Rgba([r, g, b, (f32::from(mask.get_pixel(x, y).0[0]) * TINT_ALPHA) as u8]);
+    let mut bytes = Cursor::new(Vec::new());
+    RgbaImage::from_fn(mask.width(), mask.height(), pixel).write_to(&mut bytes, ImageFormat::Png)?;
+    Ok(data_uri("image/png", bytes.get_ref()))
+}
+
+fn data_uri(kind: &str, bytes: &[u8]) -> String {
+    format!("data:{kind};base64,{}", STANDARD.encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_fit_and_keep_a_pixel() {
+        assert_eq!(fitted(100, 50), (100, 50));
+        assert_eq!(fitted(5600, 2800), (560, 280));
+        assert_eq!(fitted(30_000, 24), (560, 1));
+    }
+}

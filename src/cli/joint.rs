@@ -1,0 +1,165 @@
+//! Where the commands meet the other rooms: settings become their types, their errors become causes and messages.
+//! A change of a room's interface is answered here and nowhere else in `cli`.
+
+use super::CliError;
+use crate::config::{ModelConfig, ServiceSettings};
+use crate::filter::Filter;
+use crate::http::{self, AppConfig, HttpLimits, KeyRing};
+use crate::model::Model;
+use crate::photo::{FetchError, Fetcher, Limits, Photo, PhotoError};
+use crate::scheduler::SchedulerConfig;
+use crate::service::{Service, ServiceConfig, ServiceError};
+use crate::similar::{SimilarItem, SimilarParams};
+use bytes::Bytes;
+use std::fs::File;
+use std::future::Future;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// Opens the service; `in_flight` photos of this process at least fit its queues.
+pub(super) fn open_service(settings: &ServiceSettings, in_flight: usize) -> Result<Service, CliError> {
+    let work = &settings.work;
+    let config = ServiceConfig {
+        data_dir: settings.data.data_dir.clone(),
+        models_dir: settings.model.models_dir.clone(),
+        model: settings.model.model.clone(),
+        limits: settings.photo.limits(),
+        fetch: settings.fetch_config(),
+        photos: SchedulerConfig {
+            threads: work.threads(),
+            interactive_queue: work.interactive_queue,
+            bulk_queue: work.bulk_queue.max(in_flight),
+        },
+        reads: SchedulerConfig {
+            threads: work.read_threads(),
+            interactive_queue: work.read_queue.max(in_flight),
+            bulk_queue: work.read_queue.max(in_flight),
+        },
+        write_queue: work.write_queue.max(in_flight),
+    };
+    Service::open(config).map_err(|e| CliError::opening(e, settings.data.data_dir.clone()))
+}
+
+/// The fetcher of photos by URL, with the same rules as the service's own.
+pub(super) fn fetcher(settings: &ServiceSettings) -> Result<Fetcher, CliError> {
+    Fetcher::new(settings.fetch_config()).map_err(|e| CliError::Service(e.into()))
+}
+
+/// Whether the catalog has this photo already, seen by the live model.
+pub(super) async fn is_current(
+    service: &Service,
+    product_id: &str,
+    image_id: Option<&str>,
+    sha256: &str,
+) -> Result<bool, ServiceError> {
+    // Without an id the service names an image by the first 16 digits of its hash.
+    let image_id = image_id.or_else(|| sha256.get(..16)).unwrap_or(sha256);
+    service.image_is_current(product_id, image_id, sha256).await
+}
+
+/// Loads and self-tests the configured bundle.
+pub(super) fn load_model(config: &ModelConfig) -> Result<Model, CliError> {
+    let dir = config.bundle_dir();
+    Model::load(&dir).map_err(|source| CliError::Model { dir, source })
+}
+
+/// Bytes of the file at `path`, never more than `limit` and one; or a cause and what exactly.
+pub(super) fn read_bytes(path: &Path, limit: usize) -> Result<Bytes, (&'static str, String)> {
+    let fault = |e: std::io::Error| ("cannot read the file", e.to_string());
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(fault)?;
+    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(fault)?;
+    if bytes.len() > limit {
+        return Err(("file too long", format!("the photo has more than {limit} bytes, the limit")));
+    }
+    Ok(bytes.into())
+}
+
+/// The photo at `path`, or why not.
+pub(super) fn read_photo(path: &Path, limits: &Limits) -> Result<Photo, String> {
+    let bytes = read_bytes(path, limits.body_bytes).map_err(|(_, detail)| detail)?;
+    Photo::decode(&bytes, limits).map_err(|e| e.to_string())
+}
+
+/// Reads `--filter`; what is wrong with it is said before the model takes its seconds to load.
+pub(super) fn filter(json: &str) -> Result<serde_json::Value, CliError> {
+    let filter = Filter::parse_str(json).map_err(|e| CliError::Option { option: "--filter", detail: e.to_string() })?;
+    Ok(filter.to_json())
+}
+
+/// The keys in `file`, if there is one.
+pub(super) fn keys(file: Option<&Path>) -> Result<Option<KeyRing>, CliError> {
+    file.map(KeyRing::load).transpose().map_err(|e| CliError::Server(e.to_string()))
+}
+
+/// Answers on `listener` until `shutdown` ends, then finishes what was accepted within the drain timeout.
+pub(super) async fn serve(
+    listener: TcpListener,
+    service: Arc<Service>,
+    keys: Option<KeyRing>,
+    limits: HttpLimits,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), CliError> {
+    let config = AppConfig { service, keys: keys.map(Arc::new), limits };
+    http::run(listener, config, shutdown).await.map_err(|e| CliError::Server(format!("server: {e}")))
+}
+
+/// Parameters of a similarity query.
+pub(super) fn similar_params(limit: u16, filter: Option<serde_json::Value>) -> SimilarParams {
+    SimilarParams { limit: Some(limit.into()), filter, ..SimilarParams::default() }
+}
+
+/// What a failure counts under: few enough to read at a glance, and the same for every photo with the same fault.
+pub(super) fn cause(error: &ServiceError) -> &'static str {
+    match error {
+        ServiceError::Photo(e) => photo_cause(e),
+        ServiceError::Fetch(e) => fetch_cause(e),
+        ServiceError::Model(_) => "model failed",
+        ServiceError::Catalog(_) => "refused by the catalog",
+        ServiceError::Index(_) => "index failed",
+        ServiceError::Scheduler(_) => "not done",
+        _ => "refused",
+    }
+}
+
+fn fetch_cause(error: &FetchError) -> &'static str {
+    match error {
+        FetchError::AddressRefused { .. } => "address not allowed",
+        FetchError::TooLarge { .. } => "file too long",
+        FetchError::Timeout { .. } | FetchError::Busy { .. } => "fetch timed out",
+        FetchError::Status { .. } => "URL answered with an error",
+        _ => "cannot fetch the URL",
+    }
+}
+
+fn photo_cause(error: &PhotoError) -> &'static str {
+    match error {
+        PhotoError::Empty => "empty file",
+        PhotoError::NotAnImage { .. } => "not an image",
+        PhotoError::UnsupportedFormat { .. } | PhotoError::UnsupportedFeature { .. } => "unsupported format",
+        PhotoError::Truncated { .. } => "truncated",
+        PhotoError::Malformed { .. } | PhotoError::SizeMismatch { .. } => "damaged",
+        PhotoError::TooSmall { .. } => "too small",
+        PhotoError::TooManyBytes { .. } => "file too long",
+        PhotoError::TooManyPixels { .. } | PhotoError::SideTooLong { .. } | PhotoError::TooMuchMemory { .. } => {
+            "too large"
+        }
+        PhotoError::TooManyFrames { .. } => "too many frames",
+        _ => "cannot be decoded",
+    }
+}
+
+/// Product, score and best image of a hit.
+pub(super) fn similar_item(item: &SimilarItem) -> (&str, f32, &str) {
+    (&item.product_id, item.score, &item.image_id)
+}
+
+/// The word the API has for an enum of one word: `blue`, `low_contrast`, `plain`.
+pub(super) fn word<T: serde::Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,123 @@
+//! The commands of `vitrine`: each reads its options, calls the service or the analyzer, and prints.
+//! Exit codes: 0 done, 1 failed with one line that says why, 2 wrong usage, 130 broken off by a second Ctrl-C.
+
+mod analyze;
+mod demo;
+mod error;
+mod eval;
+mod import;
+mod joint;
+mod keys;
+mod serve;
+mod signals;
+mod similar;
+mod term;
+
+pub use error::CliError;
+
+use clap::{Parser, Subcommand};
+use std::io;
+use std::process::ExitCode;
+
+/// Product photos in; attributes, colors and similar products out.
+#[derive(Parser, Debug)]
+#[command(name = "vitrine", version, about, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Answers over HTTP until told to stop
+    Serve(Box<serve::ServeArgs>),
+    /// Takes a folder of photos, or a manifest, into the catalog
+    Import(Box<import::ImportArgs>),
+    /// Shows what the model sees on photos; stores nothing
+    Analyze(analyze::AnalyzeArgs),
+    /// Finds products of the catalog that are similar to a photo or a product
+    Similar(Box<similar::SimilarArgs>),
+    /// Measures the model on labeled photos
+    Eval(eval::EvalArgs),
+    /// Imports the test pictures and serves them
+    Demo(Box<demo::DemoArgs>),
+    /// Makes API keys
+    Keys(keys::KeysArgs),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    // Usage errors end the process in here, with code 2.
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        // `vitrine eval ... | head`: the reader has what it wanted.
+        Err(CliError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error.one_line());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Analyze(args) => analyze::run(&args),
+        Command::Similar(args) => similar::run(&args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Demo(args) => demo::run(*args),
+        Command::Keys(args) => keys::run(&args),
+    }
+}
+
+/// A runtime for one command.
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Runtime)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_parse_as_documented() {
+        let good: [&[&str]; 8] = [
+            &["serve", "--listen", "0.0.0.0:80", "--keys-file", "keys"],
+            &["import", "photos", "--threads", "2", "--bench", "--json"],
+            &["analyze", "a.jpg", "b.png", "--html", "report.html"],
+            &["similar", "p1", "--limit", "5", "--filter", r#"{"in_stock": true}"#],
+            &["eval", "labels.csv", "--where", "split=val", "--where", "source=catalog", "--min-photos", "50"],
+            &["eval", "labels.csv", "--retrieval", "--self-retrieval", "--color-names", "names.csv"],
+            &["demo", "--testdata", "testdata"],
+            &["keys", "new", "--id", "shop", "--scopes", "ingest,search"],
+        ];
+        for args in good {
+            if let Err(e) = Cli::try_parse_from([&["vitrine"], args].concat()) {
+                panic!("{args:?}: {e}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_refused() {
+        let bad: [&[&str]; 6] = [
+            &[],
+            &["analyze"],
+            &["similar", "p", "--limit", "0"],
+            &["similar", "p", "--limit", "201"],
+            &["eval", "labels.csv", "--where", "split"],
+            &["keys", "new", "--id", "shop", "--scopes", "everything"],
+        ];
+        for args in bad {
+            assert!(Cli::try_parse_from([&["vitrine"], args].concat()).is_err(), "{args:?}");
+        }
+    }
+}

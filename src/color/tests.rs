@@ -1,0 +1,150 @@
+//! The room as a whole: drawn pictures with known palettes, and what must hold for any photo.
+
+use super::*;
+use crate::mask::segment;
+use image::{GrayImage, Rgb, RgbImage};
+use proptest::prelude::*;
+
+fn colors(photo: &Photo, prior: Option<&ColorPrior>) -> Colors {
+    palette(photo, &segment(photo, None), prior)
+}
+
+/// Vertical bands of the given colors on white, in the middle of the picture.
+fn bands(of: &[[u8; 3]]) -> Photo {
+    let rgb = RgbImage::from_fn(200, 200, |x, y| {
+        if !(40..160).contains(&x) || !(30..170).contains(&y) {
+            return Rgb([255, 255, 255]);
+        }
+        Rgb(of[(x as usize - 40) * of.len() / 120])
+    });
+    Photo::from_rgb(rgb, None)
+}
+
+#[test]
+fn one_color_is_one_color() {
+    let found = colors(&bands(&[[30, 60, 160]]), None);
+    assert_eq!(found.dominant.len(), 1, "{found:?}");
+    let first = &found.dominant[0];
+    assert_eq!((first.hex.as_str(), first.name), ("#1e3ca0", BasicColor::Blue));
+    assert_eq!(first.source, ColorSource::Pixels);
+    assert_eq!(found.background[0].name, BasicColor::White);
+    assert!(!found.multicolor);
+    assert!((found.product_share - 0.42).abs() < 0.02, "{}", found.product_share);
+}
+
+#[test]
+fn shading_of_one_material_is_joined() {
+    let rgb = RgbImage::from_fn(200, 200, |x, y| {
+        if !(40..160).contains(&x) || !(30..170).contains(&y) {
+            return Rgb([255, 255, 255]);
+        }
+        let light = 0.45 + 0.55 * (x - 40) as f32 / 120.0;
+        Rgb([190.0, 40.0, 60.0].map(|v: f32| (v * light) as u8))
+    });
+    let found = colors(&Photo::from_rgb(rgb, None), None);
+    assert_eq!(found.dominant.len(), 1, "{:?}", found.dominant);
+    assert_eq!(found.dominant[0].name, BasicColor::Red);
+}
+
+#[test]
+fn a_flag_has_its_colors_and_is_multicolored() {
+    let found = colors(&bands(&[[0, 130, 70], [250, 210, 30], [200, 30, 40]]), None);
+    let mut names: Vec<_> = found.dominant.iter().map(|d| d.name).collect();
+    names.sort_unstable();
+    assert_eq!(names, [BasicColor::Red, BasicColor::Yellow, BasicColor::Green]);
+    assert!(found.multicolor);
+}
+
+#[test]
+fn black_and_white_stripes_stay_two_colors() {
+    let stripes: Vec<[u8; 3]> = (0..12).map(|i| if i % 2 == 0 { [15, 15, 15] } else { [250, 250, 250] }).collect();
+    let found = colors(&bands(&stripes), None);
+    let mut names: Vec<_> = found.dominant.iter().map(|d| d.name).collect();
+    names.sort_unstable();
+    assert_eq!(names, [BasicColor::Black, BasicColor::White]);
+}
+
+#[test]
+fn the_models_word_decides_a_close_call_only() {
+    let near = bands(&[[30, 60, 160]]);
+    let sure = colors(&near, Some(&ColorPrior(vec![(BasicColor::Blue, 0.9)])));
+    assert_eq!(sure.dominant[0].source, ColorSource::Both);
+    // A weak word against a clear measurement changes nothing.
+    let weak = colors(&near, Some(&ColorPrior(vec![(BasicColor::Green, 0.2)])));
+    assert_eq!((weak.dominant[0].name, weak.dominant[0].source), (BasicColor::Blue, ColorSource::Pixels));
+    for broken in [vec![], vec![(BasicColor::Red, f32::NAN)], vec![(BasicColor::Red, -1.0)]] {
+        assert_eq!(colors(&near, Some(&ColorPrior(broken))), colors(&near, None));
+    }
+}
+
+#[test]
+fn transparent_photos_have_an_answer() {
+    let rgb = RgbImage::from_pixel(40, 40, Rgb([255, 255, 255]));
+    let alpha = GrayImage::from_pixel(40, 40, image::Luma([0]));
+    let found = colors(&Photo::from_rgb(rgb, Some(alpha)), None);
+    assert!(found.confidence < 0.2);
+    assert!(found.flags.contains(&Flag::WholePhoto));
+}
+
+/// Any small photo: flat, noise or two-colored, with any alpha or none.
+fn any_photo() -> impl Strategy<Value = Photo> {
+    (1u32..=64, 1u32..=64, any::<[u8; 6]>(), any::<u32>(), 0u8..5).prop_map(|(w, h, seed, noise, kind)| {
+        let random = |x: u32, y: u32| (x.wrapping_mul(73_856_093) ^ y.wrapping_mul(19_349_663)).wrapping_mul(noise | 1);
+        let rgb = RgbImage::from_fn(w, h, |x, y| {
+            let [r, g, b, s, t, u] = seed;
+            Rgb(match kind {
+                0 => [r, g, b],
+                1 if x * 2 < w => [r, g, b],
+                1 => [s, t, u],
+                2 if (w / 4..3 * w / 4).contains(&x) && (h / 4..3 * h / 4).contains(&y) => [s, t, u],
+                2 => [r, g, b],
+                _ => {
+                    let [_, p, q, v] = random(x, y).to_be_bytes();
+                    [p, q, v]
+                }
+            })
+        });
+        let alpha = (kind % 2 == 1).then(|| GrayImage::from_fn(w, h, |x, y| image::Luma([(random(y, x) >> 9) as u8])));
+        Photo::from_rgb(rgb, alpha)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_photo_has_a_sound_palette(photo in any_photo()) {
+        let found = colors(&photo, None);
+        prop_assert!((1..=6).contains(&found.dominant.len()));
+        for list in [&found.dominant, &found.background] {
+            let sum: f32 = list.iter().map(|d| d.share).sum();
+            prop_assert!(list.is_empty() || (sum - 1.0).abs() < 1e-3, "shares sum to {}", sum);
+            prop_assert!(list.windows(2).all(|w| w[0].share >= w[1].share));
+            prop_assert!(list.iter().all(|d| d.lab.iter().all(|v| v.is_finite())));
+        }
+        prop_assert!((0.0..=1.0).contains(&found.confidence));
+        prop_assert!((0.0..=1.0).contains(&found.product_share) && (0.0..=1.0).contains(&found.skin_share));
+        prop_assert_eq!(found, colors(&photo, None));
+    }
+}
+
+#[test]
+fn threads_do_not_change_the_answer() {
+    let photo = bands(&[[30, 60, 160], [210, 180, 140], [15, 15, 15]]);
+    let alone = colors(&photo, None);
+    std::thread::scope(|s| {
+        let runs: Vec<_> = (0..4).map(|_| s.spawn(|| colors(&photo, None))).collect();
+        for run in runs {
+            assert_eq!(run.join().unwrap(), alone);
+        }
+    });
+}
+
+#[test]
+fn odd_shapes_have_an_answer() {
+    for (w, h) in [(1, 1), (1, 3000), (3000, 1), (2, 700), (257, 255)] {
+        let photo = Photo::from_rgb(RgbImage::from_pixel(w, h, Rgb([10, 120, 60])), None);
+        let found = colors(&photo, None);
+        assert_eq!(found.dominant[0].name, BasicColor::Green, "{w}x{h}");
+    }
+}

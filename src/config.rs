@@ -1,0 +1,380 @@
+//! Settings of the commands: one small struct a concern, each setting an option and an environment variable
+//! `VITRINE_*`. The option wins over the variable, the variable over the default.
+
+use crate::http::HttpLimits;
+use crate::photo::{FetchConfig, Limits};
+use clap::{Args, ValueEnum};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where the service answers, to whom, and for how long; the defaults are those of [`HttpLimits`].
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Server")]
+pub struct ServerConfig {
+    /// Address and port to listen on; any but a loopback address needs a keys file
+    #[arg(long, env = "VITRINE_LISTEN", default_value_t = Self::default().listen)]
+    pub listen: SocketAddr,
+    /// File of API keys (`vitrine keys new` makes its lines); without it every caller may do everything
+    #[arg(long, env = "VITRINE_KEYS_FILE")]
+    pub keys_file: Option<PathBuf>,
+    /// Connections at a time; further ones wait
+    #[arg(long, env = "VITRINE_MAX_CONNECTIONS", default_value_t = Self::default().max_connections)]
+    pub max_connections: NonZeroUsize,
+    /// Bytes of all request bodies held at a time; beyond, the answer is 503
+    #[arg(long, env = "VITRINE_MAX_BUFFERED_BYTES", default_value_t = Self::default().max_buffered_bytes)]
+    pub max_buffered_bytes: usize,
+    /// Longest time for a request's head to arrive, in seconds; also how long an idle connection is kept
+    #[arg(long, env = "VITRINE_HEAD_TIMEOUT_S", default_value_t = Self::default().head_timeout_s, value_parser = seconds())]
+    pub head_timeout_s: u64,
+    /// Longest time for a body to arrive, in seconds
+    #[arg(long, env = "VITRINE_BODY_TIMEOUT_S", default_value_t = Self::default().body_timeout_s, value_parser = seconds())]
+    pub body_timeout_s: u64,
+    /// Longest time from a request's head to its response, in seconds
+    #[arg(long, env = "VITRINE_REQUEST_TIMEOUT_S", default_value_t = Self::default().request_timeout_s, value_parser = seconds())]
+    pub request_timeout_s: u64,
+    /// Longest time a client may take to read the next piece of a response, in seconds
+    #[arg(long, env = "VITRINE_WRITE_TIMEOUT_S", default_value_t = Self::default().write_timeout_s, value_parser = seconds())]
+    pub write_timeout_s: u64,
+    /// Longest wait at shutdown for requests that were accepted, in seconds
+    #[arg(long, env = "VITRINE_DRAIN_TIMEOUT_S", default_value_t = Self::default().drain_timeout_s, value_parser = seconds())]
+    pub drain_timeout_s: u64,
+}
+
+/// Seconds a person may wait for: 1 to an hour.
+fn seconds() -> clap::builder::RangedU64ValueParser {
+    clap::builder::RangedU64ValueParser::new().range(1..=3600)
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        let limits = HttpLimits::default();
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            keys_file: None,
+            max_connections: NonZeroUsize::new(limits.connections).unwrap_or(NonZeroUsize::MIN),
+            max_buffered_bytes: limits.buffered_bytes,
+            head_timeout_s: limits.head_timeout.as_secs(),
+            body_timeout_s: limits.body_timeout.as_secs(),
+            request_timeout_s: limits.request_timeout.as_secs(),
+            write_timeout_s: limits.write_timeout.as_secs(),
+            drain_timeout_s: limits.drain_timeout.as_secs(),
+        }
+    }
+}
+
+impl ServerConfig {
+    /// As the server takes them; `photo_bytes` is the limit of photos, the same whichever way they come.
+    pub fn limits(&self, photo_bytes: usize) -> HttpLimits {
+        HttpLimits {
+            connections: self.max_connections.get(),
+            photo_bytes,
+            buffered_bytes: self.max_buffered_bytes,
+            head_timeout: Duration::from_secs(self.head_timeout_s),
+            body_timeout: Duration::from_secs(self.body_timeout_s),
+            request_timeout: Duration::from_secs(self.request_timeout_s),
+            write_timeout: Duration::from_secs(self.write_timeout_s),
+            drain_timeout: Duration::from_secs(self.drain_timeout_s),
+            ..HttpLimits::default()
+        }
+    }
+}
+
+/// Where the catalog lies.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Data")]
+pub struct DataConfig {
+    /// Folder of the catalog, its photos and index snapshots; made when it is not there
+    #[arg(long, env = "VITRINE_DATA_DIR", default_value_os_t = Self::default().data_dir)]
+    pub data_dir: PathBuf,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { data_dir: PathBuf::from("./vitrine-data") }
+    }
+}
+
+/// Which model looks.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Model")]
+pub struct ModelConfig {
+    /// Folder of the model bundles
+    #[arg(long, env = "VITRINE_MODELS_DIR", default_value_os_t = Self::default().models_dir)]
+    pub models_dir: PathBuf,
+    /// Bundle to start with, a folder of the models folder; a version activated later wins
+    #[arg(long, env = "VITRINE_MODEL", default_value_t = Self::default().model)]
+    pub model: String,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self { models_dir: PathBuf::from("models"), model: "default".into() }
+    }
+}
+
+impl ModelConfig {
+    /// Folder of the bundle to start with.
+    pub fn bundle_dir(&self) -> PathBuf {
+        self.models_dir.join(&self.model)
+    }
+}
+
+/// Threads and queues.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Work")]
+pub struct WorkConfig {
+    /// Threads that look at photos, one photo each [default: one a core]
+    #[arg(long, env = "VITRINE_THREADS")]
+    pub threads: Option<NonZeroUsize>,
+    /// Threads that read and search, apart from those that look at photos [default: one a core]
+    #[arg(long, env = "VITRINE_READ_THREADS")]
+    pub read_threads: Option<NonZeroUsize>,
+    /// Photos of shoppers (analyze, similar) that may wait before the answer is 503
+    #[arg(long, env = "VITRINE_INTERACTIVE_QUEUE", default_value_t = Self::default().interactive_queue)]
+    pub interactive_queue: usize,
+    /// Photos of uploads that may wait before the answer is 503
+    #[arg(long, env = "VITRINE_BULK_QUEUE", default_value_t = Self::default().bulk_queue)]
+    pub bulk_queue: usize,
+    /// Reads and searches that may wait before the answer is 503
+    #[arg(long, env = "VITRINE_READ_QUEUE", default_value_t = Self::default().read_queue)]
+    pub read_queue: usize,
+    /// Writes that may wait for the one writer before the answer is 503
+    #[arg(long, env = "VITRINE_WRITE_QUEUE", default_value_t = Self::default().write_queue)]
+    pub write_queue: usize,
+}
+
+impl Default for WorkConfig {
+    /// At about 8 photos a second a core, 64 waiting photos are some seconds: longer than that a shopper is gone.
+    fn default() -> Self {
+        Self {
+            threads: None,
+            read_threads: None,
+            interactive_queue: 64,
+            bulk_queue: 256,
+            read_queue: 512,
+            write_queue: 512,
+        }
+    }
+}
+
+impl WorkConfig {
+    /// Threads that look at photos.
+    pub fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(cores).get()
+    }
+
+    /// Threads that read and search.
+    pub fn read_threads(&self) -> usize {
+        self.read_threads.unwrap_or_else(cores).get()
+    }
+}
+
+/// Cores this process may use, cgroup quotas included.
+fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// What a photo may cost before it is refused; the defaults are those of [`Limits`].
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Limits of photos")]
+pub struct PhotoConfig {
+    /// Longest request body and longest photo, in bytes
+    #[arg(long, env = "VITRINE_MAX_BODY_BYTES", default_value_t = Self::default().max_body_bytes)]
+    pub max_body_bytes: usize,
+    /// Most pixels of a photo, as its header says
+    #[arg(long, env = "VITRINE_MAX_PIXELS", default_value_t = Self::default().max_pixels)]
+    pub max_pixels: u64,
+    /// Longest side of a photo, in pixels
+    #[arg(long, env = "VITRINE_MAX_SIDE_PX", default_value_t = Self::default().max_side_px)]
+    pub max_side_px: u32,
+    /// Shortest side of a photo, in pixels
+    #[arg(long, env = "VITRINE_MIN_SIDE_PX", default_value_t = Self::default().min_side_px)]
+    pub min_side_px: u32,
+    /// Most memory a decoder may take for one photo, in bytes
+    #[arg(long, env = "VITRINE_MAX_DECODE_BYTES", default_value_t = Self::default().max_decode_bytes)]
+    pub max_decode_bytes: u64,
+    /// Most frames of an animation, of which only the first is looked at
+    #[arg(long, env = "VITRINE_MAX_FRAMES", default_value_t = Self::default().max_frames)]
+    pub max_frames: u32,
+}
+
+impl Default for PhotoConfig {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            max_body_bytes: limits.body_bytes,
+            max_pixels: limits.pixels,
+            max_side_px: limits.side,
+            min_side_px: limits.min_side,
+            max_decode_bytes: limits.decode_bytes,
+            max_frames: limits.frames,
+        }
+    }
+}
+
+impl PhotoConfig {
+    /// As the room of photos takes them.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            body_bytes: self.max_body_bytes,
+            pixels: self.max_pixels,
+            side: self.max_side_px,
+            min_side: self.min_side_px,
+            decode_bytes: self.max_decode_bytes,
+            frames: self.max_frames,
+        }
+    }
+}
+
+/// How photos are fetched by URL; the defaults are those of [`FetchConfig`].
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Photos by URL")]
+pub struct FetchSettings {
+    /// Hosts and ranges that may be fetched from although they are not public, separated by commas: `host`,
+    /// `host:port`, `address`, `address/prefix`
+    #[arg(long, env = "VITRINE_FETCH_ALLOW_HOSTS", value_delimiter = ',')]
+    pub fetch_allow_hosts: Vec<String>,
+    /// Longest time to connect, in milliseconds
+    #[arg(long, env = "VITRINE_FETCH_CONNECT_MS", default_value_t = Self::default().fetch_connect_ms,
+          value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    pub fetch_connect_ms: u64,
+    /// Longest time of one fetch, redirects included, in milliseconds
+    #[arg(long, env = "VITRINE_FETCH_TOTAL_MS", default_value_t = Self::default().fetch_total_ms,
+          value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    pub fetch_total_ms: u64,
+    /// Most redirects followed
+    #[arg(long, env = "VITRINE_FETCH_MAX_REDIRECTS", default_value_t = Self::default().fetch_max_redirects)]
+    pub fetch_max_redirects: usize,
+    /// Most fetches at a time
+    #[arg(long, env = "VITRINE_FETCH_CONCURRENCY", default_value_t = Self::default().fetch_concurrency)]
+    pub fetch_concurrency: NonZeroUsize,
+}
+
+impl Default for FetchSettings {
+    fn default() -> Self {
+        let config = FetchConfig::default();
+        Self {
+            fetch_allow_hosts: config.allow_hosts,
+            fetch_connect_ms: config.connect_ms,
+            fetch_total_ms: config.total_ms,
+            fetch_max_redirects: config.redirects,
+            fetch_concurrency: NonZeroUsize::new(config.concurrency).unwrap_or(NonZeroUsize::MIN),
+        }
+    }
+}
+
+/// All that a service needs to open.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct ServiceSettings {
+    #[command(flatten)]
+    pub data: DataConfig,
+    #[command(flatten)]
+    pub model: ModelConfig,
+    #[command(flatten)]
+    pub work: WorkConfig,
+    #[command(flatten)]
+    pub photo: PhotoConfig,
+    #[command(flatten)]
+    pub fetch: FetchSettings,
+}
+
+impl ServiceSettings {
+    /// As the fetcher takes them; a fetched photo may be as long as an uploaded one.
+    pub fn fetch_config(&self) -> FetchConfig {
+        let fetch = &self.fetch;
+        FetchConfig {
+            max_bytes: self.photo.max_body_bytes,
+            connect_ms: fetch.fetch_connect_ms,
+            total_ms: fetch.fetch_total_ms,
+            redirects: fetch.fetch_max_redirects,
+            concurrency: fetch.fetch_concurrency.get(),
+            allow_hosts: fetch.fetch_allow_hosts.clone(),
+            ..FetchConfig::default()
+        }
+    }
+}
+
+/// What is written to standard error while the service runs.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Log")]
+pub struct LogConfig {
+    /// Text for people, JSON for machines
+    #[arg(long, env = "VITRINE_LOG_FORMAT", value_enum, default_value_t = Self::default().log_format)]
+    pub log_format: LogFormat,
+    /// Which events are logged: `info`, `warn`, `vitrine=debug,info`, ...
+    #[arg(long, env = "VITRINE_LOG", default_value_t = Self::default().log)]
+    pub log: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { log_format: LogFormat::Text, log: "info".into() }
+    }
+}
+
+/// Shape of a line of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser, Debug, PartialEq)]
+    struct All {
+        #[command(flatten)]
+        server: ServerConfig,
+        #[command(flatten)]
+        service: ServiceSettings,
+        #[command(flatten)]
+        log: LogConfig,
+    }
+
+    fn defaults() -> All {
+        All { server: ServerConfig::default(), service: ServiceSettings::default(), log: LogConfig::default() }
+    }
+
+    #[test]
+    fn no_options_give_the_defaults() {
+        assert_eq!(All::try_parse_from(["vitrine"]).unwrap(), defaults());
+        assert!(ServerConfig::default().listen.ip().is_loopback());
+    }
+
+    #[test]
+    fn limits_pass_through() {
+        let mut settings = ServiceSettings::default();
+        assert_eq!((settings.photo.limits(), settings.fetch_config()), (Limits::default(), FetchConfig::default()));
+        let photo_bytes = settings.photo.max_body_bytes;
+        assert_eq!(ServerConfig::default().limits(photo_bytes), HttpLimits::default());
+        settings.photo.max_body_bytes = 5;
+        assert_eq!(settings.fetch_config().max_bytes, 5);
+    }
+
+    #[test]
+    fn every_setting_has_its_variable() {
+        use clap::CommandFactory;
+        for arg in All::command().get_arguments() {
+            let long = arg.get_long().unwrap();
+            let expected = format!("VITRINE_{}", long.replace('-', "_").to_uppercase());
+            assert_eq!(arg.get_env().and_then(|e| e.to_str()), Some(expected.as_str()), "--{long}");
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for bad in [["--threads", "0"], ["--request-timeout-s", "0"], ["--listen", "8080"], ["--log-format", "xml"]] {
+            assert!(All::try_parse_from(["vitrine", bad[0], bad[1]]).is_err(), "{bad:?}");
+        }
+        let parsed = All::try_parse_from(["vitrine", "--fetch-allow-hosts", "a.shop,b.shop"]).unwrap();
+        assert_eq!(parsed.service.fetch.fetch_allow_hosts, ["a.shop", "b.shop"]);
+    }
+}

@@ -1,0 +1,109 @@
+//! Recall through graphs, at every selectivity, with filters that do and do not go with the vectors.
+
+use super::*;
+use crate::filter::Filter;
+use serde_json::json;
+use std::collections::HashSet;
+
+/// recall@10 of `index` over `queries`, against its own exact scan.
+fn recall(index: &Index, queries: &[Vec<f32>], filter: Option<&Filter>) -> f64 {
+    let (mut found, mut wanted) = (0, 0);
+    for query in queries {
+        let request = SearchRequest { k: 10, filter, ..SearchRequest::default() };
+        let exact = index.search(query, &SearchRequest { exact: true, ..request }).unwrap();
+        let hits = index.search(query, &request).unwrap();
+        assert_eq!(hits.len(), exact.len());
+        if let Some(filter) = filter {
+            assert!(hits.iter().all(|hit| filter.matches(&hit.facets)));
+        }
+        let truth: HashSet<&str> = ids(&exact).into_iter().collect();
+        found += ids(&hits).iter().filter(|id| truth.contains(*id)).count();
+        wanted += truth.len();
+    }
+    found as f64 / wanted as f64
+}
+
+#[test]
+fn recall_holds_at_every_selectivity() {
+    let vectors = clustered(7, 6000, 64);
+    let queries = clustered(7, 6040, 64).split_off(6000);
+    let index = Index::in_memory(config(64, 1000));
+    let near_first: Vec<f32> = vectors.iter().map(|v| crate::index::kernel::dot(v, &vectors[0])).collect();
+    let mut by_nearness: Vec<usize> = (0..vectors.len()).collect();
+    by_nearness.sort_by(|a, b| near_first[*b].total_cmp(&near_first[*a]));
+    let mut rank = vec![0; vectors.len()];
+    by_nearness.iter().enumerate().for_each(|(r, i)| rank[*i] = r);
+    for (i, vector) in vectors.iter().enumerate() {
+        let mut product = product(&format!("p{i}"), &[("a", vector.clone())]);
+        // Uncorrelated with the vectors: a price spread by a multiplier without a common factor.
+        product.facets.price = Some((i * 7919 % vectors.len()) as f64);
+        // Correlated: everything allowed lies together, and far from most queries.
+        product.facets.attributes.insert("zone".to_owned(), vec![(rank[i] * 1000 / vectors.len()).to_string()]);
+        index.apply(i as u64 + 1, &product.product_id.clone(), Some(product)).unwrap();
+    }
+    index.settle();
+    let stats = index.stats();
+    assert!(stats.graph_rows > 4000, "{stats:?}");
+    assert!(recall(&index, &queries, None) >= 0.95);
+    for per_mille in [1000, 500, 100, 10, 1] {
+        let below = 6000.0 * f64::from(per_mille) / 1000.0;
+        let uncorrelated = Filter::parse(&json!({"price": {"lt": below}})).unwrap();
+        let zones: Vec<String> = (0..per_mille.min(100)).map(|zone: i32| zone.to_string()).collect();
+        let correlated = Filter::parse(&json!({"attributes.zone": zones})).unwrap();
+        for filter in [&uncorrelated, &correlated] {
+            let recall = recall(&index, &queries, Some(filter));
+            assert!(recall >= 0.95, "recall {recall} at {per_mille} per mille, {filter:?}");
+        }
+    }
+}
+
+#[test]
+fn every_row_finds_itself_through_the_graph() {
+    let vectors = clustered(3, 3000, 32);
+    let index = Index::in_memory(config(32, 500));
+    fill(&index, &vectors);
+    index.settle();
+    assert!(index.stats().graph_rows > 0);
+    for (i, vector) in vectors.iter().enumerate() {
+        let hit = &top(&index, vector, 1)[0];
+        assert!(*hit.product_id == *format!("p{i}") || hit.score > 0.99999, "{i}: {hit:?}");
+    }
+}
+
+#[test]
+fn same_changes_give_the_same_graph_and_answers() {
+    let vectors = clustered(5, 1500, 32);
+    let answers = || {
+        let index = Index::in_memory(config(32, 1400));
+        fill(&index, &vectors);
+        index.settle();
+        assert!(index.stats().graph_rows > 0);
+        vectors[..50].iter().map(|vector| top(&index, vector, 20)).collect::<Vec<_>>()
+    };
+    assert_eq!(answers(), answers());
+}
+
+#[test]
+fn below_the_threshold_there_is_no_graph() {
+    let index = Index::in_memory(config(16, 400));
+    fill(&index, &clustered(1, 399, 16));
+    index.settle();
+    assert_eq!(index.stats().graph_rows, 0);
+}
+
+#[test]
+fn equal_scores_come_in_order_of_product_id() {
+    let index = Index::in_memory(config(4, 100));
+    let vector = unit(vec![1.0, 2.0, 3.0, 4.0]);
+    // The same photo on many products: more ties than a search holds at a time.
+    for i in 0..1500u64 {
+        let id = format!("p{:04}", (i * 7) % 1500);
+        index.apply(i + 1, &id, Some(product(&id, &[("b", vector.clone()), ("a", vector.clone())]))).unwrap();
+    }
+    for k in [1, 10, 700] {
+        let hits = index.search(&vector, &SearchRequest { k, exact: true, ..SearchRequest::default() }).unwrap();
+        let expected: Vec<String> = (0..k).map(|i| format!("p{i:04}")).collect();
+        assert_eq!(ids(&hits), expected);
+        assert!(hits.iter().all(|hit| &*hit.image_id == "b"), "the catalog's first image");
+    }
+}

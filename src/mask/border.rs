@@ -1,0 +1,240 @@
+//! What the picture's border looks like: one or two smooth surfaces in CIELAB, or nothing of the kind.
+//! Studio backgrounds are a plane (flat, or a gradient) or two (wall and floor); a scene or a fabric fits neither.
+
+use super::grid::Size;
+use super::working::Working;
+use crate::color::lab::{Lab, squared};
+
+/// Width of the ring, as a share of the shorter side.
+const RING: f32 = 0.025;
+/// A pixel further than this from every surface never counts as background (CIE76).
+const MAX_RADIUS: f32 = 12.0;
+
+/// A background surface: L, a and b are each `c0 + c1 x + c2 y`, x and y from -1 to 1 over the picture.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plane([[f32; 3]; 3]);
+
+impl Plane {
+    pub(super) fn at(&self, x: f32, y: f32) -> Lab {
+        self.0.map(|c| c[0] + c[1] * x + c[2] * y)
+    }
+
+    /// Largest difference between two corners (CIE76): 0 for a flat color.
+    pub(super) fn slope(&self) -> f32 {
+        let corners = [(-1.0, -1.0), (1.0, -1.0), (-1.0, 1.0), (1.0, 1.0)].map(|(x, y)| self.at(x, y));
+        let mut most = 0.0f32;
+        for one in corners {
+            for two in corners {
+                most = most.max(squared(one, two));
+            }
+        }
+        most.sqrt()
+    }
+}
+
+/// The model of the border.
+#[derive(Clone, Debug)]
+pub(super) struct Border {
+    /// Surfaces found, the largest first; none for a ring without pixels.
+    pub(super) planes: Vec<Plane>,
+    /// Share of the ring within reach of a surface, 0 to 1.
+    pub(super) share: f32,
+    /// Root mean square distance of those pixels to it (CIE76).
+    pub(super) noise: f32,
+}
+
+struct Sample {
+    x: f32,
+    y: f32,
+    lab: Lab,
+    /// 0 left, 1 right, 2 top, 3 bottom.
+    side: usize,
+}
+
+/// Position of pixel `i` from -1 to 1 in both directions.
+pub(super) fn unit(size: Size, i: usize) -> (f32, f32) {
+    let (x, y) = size.xy(i);
+    let to = |v: usize, n: usize| {
+        if n > 1 {
+            2.0 * v as f32 / (n - 1) as f32 - 1.0
+        } else {
+            0.0
+        }
+    };
+    (to(x, size.width), to(y, size.height))
+}
+
+/// Width of the border ring in pixels.
+pub(super) fn ring_width(size: Size) -> usize {
+    ((size.width.min(size.height) as f32 * RING).round() as usize).max(2)
+}
+
+/// True for pixels of the ring.
+pub(super) fn in_ring(size: Size, i: usize) -> bool {
+    let (x, y) = size.xy(i);
+    let ring = ring_width(size);
+    x < ring || y < ring || x + ring >= size.width || y + ring >= size.height
+}
+
+/// Fits the border of `picture`.
+pub(super) fn fit(picture: &Working, size: Size) -> Border {
+    let ring: Vec<Sample> = (0..size.len())
+        .filter(|&i| in_ring(size, i))
+        .map(|i| sample(picture, size, i))
+        .collect();
+    let mut free: Vec<&Sample> = ring.iter().collect();
+    let mut border = Border {
+        planes: Vec::new(),
+        share: 0.0,
+        noise: 0.0,
+    };
+    let mut error = 0.0;
+    let mut covered = 0;
+    for nth in 0..2 {
+        let Some((plane, radius)) = surface(&free) else {
+            break;
+        };
+        let (mine, rest): (Vec<_>, Vec<_>) = free
+            .into_iter()
+            .partition(|s| squared(s.lab, plane.at(s.x, s.y)) <= radius * radius);
+        free = rest;
+        if nth > 0 && !spans(&mine, &ring) {
+            break;
+        }
+        error += mine
+            .iter()
+            .map(|s| squared(s.lab, plane.at(s.x, s.y)))
+            .sum::<f32>();
+        covered += mine.len();
+        border.planes.push(plane);
+        if covered * 20 > ring.len() * 19 {
+            break;
+        }
+    }
+    border.share = covered as f32 / ring.len().max(1) as f32;
+    border.noise = (error / covered.max(1) as f32).sqrt();
+    border
+}
+
+fn sample(picture: &Working, size: Size, i: usize) -> Sample {
+    let (px, py) = size.xy(i);
+    let ring = ring_width(size);
+    let side = if px < ring {
+        0
+    } else if px + ring >= size.width {
+        1
+    } else if py < ring {
+        2
+    } else {
+        3
+    };
+    let (x, y) = unit(size, i);
+    Sample {
+        x,
+        y,
+        lab: picture.lab[i],
+        side,
+    }
+}
+
+/// A second surface is background only if it reaches both the left and the right edge, as a floor does;
+/// legs or a dress cut by the lower edge do not.
+fn spans(mine: &[&Sample], ring: &[Sample]) -> bool {
+    let share = |side: usize| {
+        let all = ring.iter().filter(|s| s.side == side).count().max(1);
+        let own = mine.iter().filter(|s| s.side == side).count();
+        own as f32 / all as f32
+    };
+    mine.len() * 8 > ring.len() && share(0) > 0.15 && share(1) > 0.15
+}
+
+/// The best surface through part of the samples and the radius of its inliers: starts at the commonest color, then
+/// fits and re-selects, which lets it follow a gradient outward.
+fn surface(samples: &[&Sample]) -> Option<(Plane, f32)> {
+    let start = mode(samples)?;
+    let mut plane = Plane(start.map(|v| [v, 0.0, 0.0]));
+    let mut radius = MAX_RADIUS;
+    for _ in 0..6 {
+        let near: Vec<&Sample> = samples
+            .iter()
+            .copied()
+            .filter(|s| squared(s.lab, plane.at(s.x, s.y)) <= radius * radius)
+            .collect();
+        plane = least_squares(&near).unwrap_or(plane);
+        let sum: f32 = near
+            .iter()
+            .map(|s| squared(s.lab, plane.at(s.x, s.y)))
+            .sum();
+        let rms = (sum / near.len().max(1) as f32).sqrt();
+        radius = (3.0 * rms).clamp(3.0, MAX_RADIUS);
+    }
+    Some((plane, radius))
+}
+
+/// Mean of the fullest cell of a coarse grid in CIELAB (8 units a side).
+fn mode(samples: &[&Sample]) -> Option<Lab> {
+    let mut cells: std::collections::BTreeMap<[i16; 3], (u32, Lab)> = Default::default();
+    for s in samples {
+        let key = s.lab.map(|v| ((v + 4.0) / 8.0).floor() as i16);
+        let cell = cells.entry(key).or_default();
+        cell.0 += 1;
+        for (sum, v) in cell.1.iter_mut().zip(s.lab) {
+            *sum += v;
+        }
+    }
+    let (n, sum) = cells.into_values().max_by_key(|(n, _)| *n)?;
+    Some(sum.map(|v| v / n as f32))
+}
+
+/// Plane through samples by the normal equations; `None` where they do not determine one.
+fn least_squares(samples: &[&Sample]) -> Option<Plane> {
+    let mut m = [[0.0f64; 3]; 3];
+    let mut v = [[0.0f64; 3]; 3];
+    for s in samples {
+        let row = [1.0, f64::from(s.x), f64::from(s.y)];
+        for i in 0..3 {
+            for j in 0..3 {
+                m[i][j] += row[i] * row[j];
+                v[i][j] += row[i] * f64::from(s.lab[j]);
+            }
+        }
+    }
+    let det = |m: &[[f64; 3]; 3]| {
+        m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1])
+            - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
+            + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])
+    };
+    let whole = det(&m);
+    let n = samples.len() as f64;
+    if whole <= 1e-4 * n * n * n {
+        return None;
+    }
+    // Cramer's rule, a channel at a time.
+    let mut out = [[0.0f32; 3]; 3];
+    for (channel, coefficients) in out.iter_mut().enumerate() {
+        for (column, c) in coefficients.iter_mut().enumerate() {
+            let mut part = m;
+            for row in 0..3 {
+                part[row][column] = v[row][channel];
+            }
+            *c = (det(&part) / whole) as f32;
+        }
+    }
+    Some(Plane(out))
+}
+
+/// CIE76 distance of every pixel to the nearest surface.
+pub(super) fn distance(picture: &Working, size: Size, border: &Border) -> Vec<f32> {
+    (0..size.len())
+        .map(|i| {
+            let (x, y) = unit(size, i);
+            border
+                .planes
+                .iter()
+                .map(|p| squared(picture.lab[i], p.at(x, y)))
+                .fold(f32::INFINITY, f32::min)
+                .min(1e6)
+                .sqrt()
+        })
+        .collect()
+}

@@ -1,0 +1,115 @@
+//! After the flood: holes, cast shadows and specks.
+//! Each rule asks for evidence beyond color, because a product may have the color of its background.
+
+use super::flood::reach;
+use super::grid::{Component, Size, components, grow};
+use super::working::Working;
+use crate::color::lab::Lab;
+
+/// Opens holes (between arm and body, bag handles): closed regions of the background's color that are flat, large
+/// enough not to be a print's dots, and bounded by pixels that are clearly not background.
+pub(super) fn open_holes(size: Size, background: &mut [bool], distance: &[f32], noise: f32) {
+    // Flat means as near to the surface as the border itself is.
+    let near = (1.5 * noise + 0.8).min(0.6 * reach(noise));
+    let inside: Vec<bool> = (0..size.len())
+        .map(|i| !background[i] && distance[i] <= near)
+        .collect();
+    let total = size.len() as f32;
+    let holes: Vec<Component> = components(size, &inside)
+        .into_iter()
+        // Smaller: buttons, dots. Larger: the front of a white shirt.
+        .filter(|hole| (0.002..=0.10).contains(&(hole.area() as f32 / total)))
+        .filter(|hole| walled(size, hole, &inside, distance))
+        .collect();
+    for hole in &holes {
+        let alike = |other: &&Component| other.area() < 2 * hole.area() && hole.area() < 2 * other.area();
+        // Four and more of a size are a pattern: stripes, checks, polka dots.
+        if holes.iter().filter(alike).count() < 4 {
+            hole.pixels.iter().for_each(|&i| background[i] = true);
+        }
+    }
+}
+
+/// True when nine tenths of the wall two to three pixels outside the hole are far from the background's color.
+fn walled(size: Size, hole: &Component, inside: &[bool], distance: &[f32]) -> bool {
+    let (mut wall, mut strong) = (0usize, 0usize);
+    for &i in &hole.pixels {
+        let edge = size.around(i).any(|n| !inside[n]);
+        if !edge {
+            continue;
+        }
+        let (x, y) = size.xy(i);
+        let rows = y.saturating_sub(3)..(y + 4).min(size.height);
+        let farthest = rows
+            .flat_map(|v| {
+                let columns = x.saturating_sub(3)..(x + 4).min(size.width);
+                columns.map(move |u| v * size.width + u)
+            })
+            .map(|n| distance[n])
+            .fold(0.0, f32::max);
+        wall += 1;
+        strong += usize::from(farthest > 15.0);
+    }
+    strong * 10 >= wall * 9
+}
+
+/// Cast shadows: darker than the background, of its chroma, smooth, and joined to it; below the product's middle.
+/// Grey and white products are kept apart by their contour, which a shadow's soft edge lacks. Returns the shadow.
+pub(super) fn shadow(
+    picture: &Working,
+    size: Size,
+    background: &[bool],
+    surface: &[Lab],
+    gradient: &[f32],
+) -> Vec<bool> {
+    // Steps above this a pixel are contours (CIE76); penumbras of studio shots stay below 4.
+    const SOFT: f32 = 4.0;
+    let like = |i: usize| {
+        let (own, back) = (picture.lab[i], surface[i]);
+        let darker = back[0] - own[0];
+        let tint = (own[1] - back[1]).hypot(own[2] - back[2]);
+        // Darker light scales chroma down too, so colored backgrounds are allowed more.
+        (0.5..45.0).contains(&darker)
+            && tint < 3.0 + 0.25 * back[1].hypot(back[2])
+            && gradient[i] < SOFT
+    };
+    let seeds = (0..size.len()).filter(|&i| background[i]);
+    let reached = grow(size, seeds, |i| like(i));
+    let mut shade: Vec<bool> = (0..size.len())
+        .map(|i| reached[i] && !background[i])
+        .collect();
+    let product: Vec<usize> = (0..size.len())
+        .filter(|&i| !reached[i])
+        .map(|i| i / size.width)
+        .collect();
+    let (Some(&top), Some(&bottom)) = (product.first(), product.last()) else {
+        // Everything reached: this is a pale product without contour, not a shadow.
+        shade.fill(false);
+        return shade;
+    };
+    let middle = (top + bottom) as f32 / 2.0;
+    for part in components(size, &shade) {
+        let large = part.area() > product.len() / 2;
+        let thin = part.area() * 50 < product.len();
+        if large || (part.center_y(size) < middle && !thin) {
+            for i in part.pixels {
+                shade[i] = false;
+            }
+        }
+    }
+    shade
+}
+
+/// Drops specks: parts of the product below `share` of the largest part. Returns the largest part's area.
+pub(super) fn drop_specks(size: Size, product: &mut [bool], share: f32) -> usize {
+    let parts = components(size, product);
+    let largest = parts.iter().map(Component::area).max().unwrap_or(0);
+    for part in parts {
+        if (part.area() as f32) < share * largest as f32 {
+            for i in part.pixels {
+                product[i] = false;
+            }
+        }
+    }
+    largest
+}

@@ -1,0 +1,260 @@
+//! A stranger's URL becomes bytes, without becoming a way into our own network.
+//! The address that was checked is the address that is connected to: the check sits in the client's resolver, so
+//! no second look-up can answer differently, and every redirect goes through it again.
+
+mod address;
+mod allow;
+mod error;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+pub use error::FetchError;
+
+use allow::AllowList;
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, LOCATION};
+use reqwest::{Client, Response, StatusCode};
+use resolve::Resolver;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use url::{Host, Url};
+
+/// What fetching may cost, and where it may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchConfig {
+    /// Most bytes of a photo. Default 20 MiB, as [`super::Limits::body_bytes`].
+    pub max_bytes: usize,
+    /// Time to connect, TLS included, in milliseconds. Default 3,000.
+    pub connect_ms: u64,
+    /// Time for everything after the queue, redirects included, in milliseconds. Default 15,000.
+    pub total_ms: u64,
+    /// Most redirects followed. Default 3.
+    pub redirects: usize,
+    /// Most fetches at a time. Default 32.
+    pub concurrency: usize,
+    /// Longest wait for one of these places, in milliseconds. Default 2,000.
+    pub queue_ms: u64,
+    /// Hosts and ranges that need not be public: `host`, `host:port`, `address`, `address:port`,
+    /// `address/prefix`. A named host may lead anywhere. Default none.
+    pub allow_hosts: Vec<String>,
+}
+
+impl Default for FetchConfig {
+    fn default() -> Self {
+        Self {
+            max_bytes: 20 << 20,
+            connect_ms: 3_000,
+            total_ms: 15_000,
+            redirects: 3,
+            concurrency: 32,
+            queue_ms: 2_000,
+            allow_hosts: Vec::new(),
+        }
+    }
+}
+
+/// Fetches photos by URL. Cheap to clone; clones share their connections and places.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    config: Arc<FetchConfig>,
+    allowed: Arc<AllowList>,
+    places: Arc<Semaphore>,
+    /// Connects only to addresses that passed the check.
+    guarded: Client,
+    /// For hosts allowed by name, wherever these lead. A client of its own, so that no connection it keeps open is
+    /// ever used for a host that was not allowed.
+    trusting: Client,
+}
+
+/// A URL that may be asked for, as far as its text tells.
+#[derive(Clone, Debug)]
+struct Target {
+    url: Url,
+    host: Host,
+    port: u16,
+}
+
+impl Target {
+    fn parse(url: &str) -> Result<Self, FetchError> {
+        let url = Url::parse(url).map_err(|error| FetchError::Url { detail: error.to_string() })?;
+        Self::new(url)
+    }
+
+    /// The `url` crate has read numbers in any base, octal dots and brackets already (WHATWG URL, host parsing), so
+    /// what looks like a name here is one.
+    fn new(url: Url) -> Result<Self, FetchError> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(FetchError::Scheme { expected: "http or https", received: url.scheme().to_owned() });
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(FetchError::Userinfo);
+        }
+        let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
+            return Err(FetchError::Url { detail: "it has no host".to_owned() });
+        };
+        let host = host.to_owned();
+        Ok(Self { url, host, port })
+    }
+}
+
+impl Fetcher {
+    /// Builds the clients. Without any certificate store on the machine, `https` will fail and `http` will work.
+    ///
+    /// # Errors
+    /// [`FetchError::AllowHost`], [`FetchError::Client`].
+    pub fn new(config: FetchConfig) -> Result<Self, FetchError> {
+        // An error means that the process has a provider already, which serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let allowed = Arc::new(AllowList::parse(&config.allow_hosts)?);
+        Ok(Self {
+            guarded: client(&config, &Resolver::guarded(Arc::clone(&allowed)))?,
+            trusting: client(&config, &Resolver::trusting())?,
+            places: Arc::new(Semaphore::new(config.concurrency)),
+            allowed,
+            config: Arc::new(config),
+        })
+    }
+
+    /// The body behind `url`, following redirects.
+    ///
+    /// # Errors
+    /// [`FetchError`]; its variants name each fault.
+    pub async fn fetch(&self, url: &str) -> Result<Bytes, FetchError> {
+        let target = Target::parse(url)?;
+        let config = &self.config;
+        let queue = timeout(Duration::from_millis(config.queue_ms), self.places.acquire());
+        let Ok(Ok(_place)) = queue.await else {
+            return Err(FetchError::Busy { limit: config.concurrency, waited_ms: config.queue_ms });
+        };
+        let limit_ms = config.total_ms;
+        timeout(Duration::from_millis(limit_ms), self.follow(target))
+            .await
+            .unwrap_or(Err(FetchError::Timeout { limit_ms }))
+    }
+
+    async fn follow(&self, mut target: Target) -> Result<Bytes, FetchError> {
+        for _ in 0..=self.config.redirects {
+            let response = self.ask(&target).await?;
+            match redirect(&target, &response)? {
+                Some(next) => target = next,
+                None => return self.body(&target, response).await,
+            }
+        }
+        Err(FetchError::Redirects { limit: self.config.redirects })
+    }
+
+    async fn ask(&self, target: &Target) -> Result<Response, FetchError> {
+        let client = if self.allowed.host(target) {
+            &self.trusting
+        } else {
+            // A literal address never reaches the resolver, so it is checked here.
+            let literal = match target.host {
+                Host::Ipv4(address) => Some(IpAddr::V4(address)),
+                Host::Ipv6(address) => Some(IpAddr::V6(address)),
+                Host::Domain(_) => None,
+            };
+            if let Some(address) = literal.filter(|&address| !self.allowed.address(address)) {
+                let host = target.host.to_string();
+                return Err(FetchError::AddressRefused { host, address });
+            }
+            &self.guarded
+        };
+        let request = client.get(target.url.clone());
+        let answer = request.send().await;
+        answer.map_err(|error| self.fault(target, &error))
+    }
+
+    async fn body(&self, target: &Target, mut response: Response) -> Result<Bytes, FetchError> {
+        if response.status() != StatusCode::OK {
+            return Err(FetchError::Status { expected: 200, received: response.status().as_u16() });
+        }
+        if let Some(encoding) = response.headers().get(CONTENT_ENCODING)
+            && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+        {
+            return Err(FetchError::Encoding {
+                expected: "identity",
+                received: encoding.as_bytes().escape_ascii().to_string(),
+            });
+        }
+        let limit = self.config.max_bytes;
+        let announced = response.content_length();
+        let check = |received: u64| match usize::try_from(received) {
+            Ok(bytes) if bytes <= limit => Ok(bytes),
+            _ => Err(FetchError::TooLarge { limit, received }),
+        };
+        let expected = check(announced.unwrap_or(0))?;
+        // A promise is no reason to allocate: at most 1 MiB before the first byte.
+        let mut body = BytesMut::with_capacity(expected.min(1 << 20));
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) => {
+                    check(body.len() as u64 + chunk.len() as u64)?;
+                    body.extend_from_slice(&chunk);
+                }
+                Ok(None) => return Ok(body.freeze()),
+                Err(error) if error.is_body() || error.is_decode() => {
+                    let received = body.len() as u64;
+                    return Err(FetchError::Incomplete { received });
+                }
+                Err(error) => return Err(self.fault(target, &error)),
+            }
+        }
+    }
+
+    /// Finds what our resolver said in the chain of causes, else says what reqwest says.
+    fn fault(&self, target: &Target, error: &reqwest::Error) -> FetchError {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        let mut detail = String::new();
+        while let Some(error) = cause {
+            if let Some(ours) = error.downcast_ref::<FetchError>() {
+                return ours.clone();
+            }
+            detail = error.to_string();
+            cause = error.source();
+        }
+        if error.is_timeout() {
+            let limit_ms = self.config.connect_ms;
+            return FetchError::Timeout { limit_ms };
+        }
+        FetchError::Connection { host: target.host.to_string(), detail }
+    }
+}
+
+/// Where a redirect leads; `None` when the response is none. Its target is as much a stranger's as the first URL.
+fn redirect(from: &Target, response: &Response) -> Result<Option<Target>, FetchError> {
+    let status = response.status().as_u16();
+    if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let location = response.headers().get(LOCATION);
+    let next = location
+        .and_then(|location| std::str::from_utf8(location.as_bytes()).ok())
+        .and_then(|location| from.url.join(location).ok())
+        .ok_or(FetchError::Location { status })?;
+    Target::new(next).map(Some)
+}
+
+fn client(config: &FetchConfig, resolver: &Resolver) -> Result<Client, FetchError> {
+    let headers = [(ACCEPT, "image/*"), (ACCEPT_ENCODING, "identity")];
+    let headers = headers.map(|(name, value)| (name, reqwest::header::HeaderValue::from_static(value)));
+    let builder = || {
+        Client::builder()
+            .default_headers(headers.iter().cloned().collect())
+            .user_agent(concat!("vitrine/", env!("CARGO_PKG_VERSION")))
+            // A proxy would resolve and connect on its own, past every check.
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(Duration::from_millis(config.connect_ms))
+            .dns_resolver(resolver.clone())
+    };
+    let built = builder().build().or_else(|error| {
+        tracing::warn!(%error, "no certificate store: https URLs will fail, http URLs work");
+        builder().tls_certs_only([]).build()
+    });
+    built.map_err(|error| FetchError::Client { detail: error.to_string() })
+}

@@ -1,0 +1,64 @@
+//! Everything a request can end in, stage by stage; `http` maps it to a status in one place.
+
+use crate::catalog::CatalogError;
+use crate::filter::FilterError;
+use crate::index::IndexError;
+use crate::model::ModelError;
+use crate::photo::{FetchError, PhotoError};
+use crate::scheduler::SchedulerError;
+use crate::similar::SimilarError;
+
+/// Why the service did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// The photo's fault.
+    #[error(transparent)]
+    Photo(#[from] PhotoError),
+    /// The URL's fault.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The bundle's fault.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The store: unknown ids, conflicts, disk.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The index: ours.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The filter's fault.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// The query's fault.
+    #[error(transparent)]
+    Similar(#[from] SimilarError),
+    /// Busy, stopping, or a contained panic.
+    #[error(transparent)]
+    Scheduler(#[from] SchedulerError),
+    /// An attribute name or value that the model's taxonomy does not have.
+    #[error("{name}: `{received}` is not known; expected {expected}")]
+    UnknownAttribute {
+        /// Which attribute was corrected.
+        name: String,
+        /// What came.
+        received: String,
+        /// What the taxonomy has.
+        expected: String,
+    },
+    /// A photo that the store refers to is not on disk any more.
+    #[error("the photo {sha256} is missing from the store")]
+    PhotoMissing {
+        /// Its hash, hex.
+        sha256: String,
+    },
+    /// An answer could not be written as JSON: ours.
+    #[error("cannot encode the answer: {0}")]
+    Encode(#[source] serde_json::Error),
+    /// The system refused a thread at start.
+    #[error("cannot start a thread: {0}")]
+    Threads(#[source] std::io::Error),
+    /// A page cursor that this service did not write.
+    #[error("the cursor is not one of this listing")]
+    BadCursor,
+}

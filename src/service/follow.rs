@@ -1,0 +1,98 @@
+//! The index follows the change log: every committed change reaches it before its write is acknowledged, and what it
+//! missed while the process was down is replayed at start (design invariants 1 and 2).
+
+use super::ServiceError;
+use crate::catalog::{Catalog, Change, IndexRecord, facets};
+use crate::index::{Index, IndexConfig, IndexError, IndexedImage, IndexedProduct};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Products read at once while the index is filled.
+const PAGE: usize = 500;
+
+/// The index and whether it has missed a change.
+pub(super) struct Follower {
+    pub(super) index: Arc<Index>,
+    /// Set when a committed change could not be applied: searches may miss it until the next start replays the log.
+    missed: AtomicBool,
+}
+
+impl Follower {
+    /// Opens the newest whole snapshot, applies what the store has since, and follows it from here on.
+    pub(super) fn open(dir: &Path, config: IndexConfig, catalog: &Arc<Catalog>) -> Result<Arc<Self>, ServiceError> {
+        let version = config.model_version.clone();
+        let mut index = Index::open(dir, config.clone())?.0;
+        let last = catalog.last_seq()?;
+        if index.seq() > last {
+            // The store was put back from an older copy: what the index knows beyond it never happened.
+            tracing::warn!(index = index.seq(), store = last, "the index is ahead of the store; filling it anew");
+            drop(index);
+            std::fs::remove_dir_all(dir).map_err(|source| IndexError::Io { path: dir.to_owned(), source })?;
+            index = Index::open(dir, config)?.0;
+        }
+        let index = Arc::new(index);
+        if index.seq() == 0 {
+            fill(&index, catalog, &version)?;
+        }
+        let follower = Arc::new(Self { index, missed: AtomicBool::new(false) });
+        let (observer, source) = (Arc::clone(&follower), Arc::downgrade(catalog));
+        let after = follower.index.seq();
+        catalog.observe(
+            after,
+            Box::new(move |change| {
+                // Weak: the catalog owns this closure. Gone means that nobody can write any more.
+                if let Some(catalog) = source.upgrade()
+                    && let Err(error) = apply(&observer.index, &catalog, &version, change)
+                {
+                    tracing::error!(%error, seq = change.seq, "a committed change did not reach the index");
+                    observer.missed.store(true, Ordering::Relaxed);
+                }
+            }),
+        )?;
+        Ok(follower)
+    }
+
+    /// Whether every committed change has reached the index.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.missed.load(Ordering::Relaxed)
+    }
+}
+
+/// Fills an empty index from the products themselves: each once, where the log may name it many times.
+fn fill(index: &Index, catalog: &Catalog, version: &str) -> Result<(), ServiceError> {
+    let mut since = 0;
+    loop {
+        let records = catalog.index_records(since, PAGE)?;
+        let Some(last) = records.last() else { return Ok(()) };
+        since = last.product.seq;
+        for record in records {
+            let (seq, id) = (record.product.seq, record.product.product_id.clone());
+            index.apply(seq, &id, Some(indexed(record, version)))?;
+        }
+    }
+}
+
+/// Brings one product to its state in the store; safe to repeat.
+fn apply(index: &Index, catalog: &Catalog, version: &str, change: &Change) -> Result<(), ServiceError> {
+    let Some(product_id) = &change.product_id else {
+        index.mark(change.seq);
+        return Ok(());
+    };
+    let state = catalog.index_record(product_id)?.map(|record| indexed(record, version));
+    Ok(index.apply(change.seq, product_id, state)?)
+}
+
+/// What the index holds of a product: its facets, and the images seen by the model of this index. Versions never mix.
+fn indexed(record: IndexRecord, version: &str) -> IndexedProduct {
+    let facets = facets(&record.product);
+    let images = record.product.images.into_iter().zip(record.embeddings);
+    IndexedProduct {
+        product_id: record.product.product_id,
+        facets,
+        images: images
+            .filter(|(image, _)| image.analysis.model_version == version)
+            .map(|(image, embedding)| IndexedImage { image_id: image.image_id, embedding })
+            .collect(),
+    }
+}

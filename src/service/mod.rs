@@ -1,0 +1,149 @@
+//! Write path and read path, joining the rooms: what is acknowledged is durable and visible to the next search.
+//! HTTP handlers and commands call nothing below this.
+
+mod error;
+mod follow;
+mod open;
+mod read;
+mod reanalyze;
+mod types;
+mod write;
+
+pub use error::ServiceError;
+pub use open::ServiceConfig;
+pub use types::{
+    ModelInfo, PhotoBytes, PhotoInput, PhotoSource, ProductPage, ProductView, Reply, SimilarTo, Status, StoredAnalysis,
+};
+
+use crate::analyzer::{Analyzed, Analyzer};
+use crate::catalog::Catalog;
+use crate::metrics::Metrics;
+use crate::photo::{Fetcher, Limits, Photo, PixelBox};
+use crate::scheduler::{Lane, Scheduler};
+use bytes::Bytes;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The service behind HTTP and the commands: every method may be called from any task.
+pub struct Service {
+    // Dropped in this order: work that was accepted ends before what it works on goes.
+    reanalysis: reanalyze::Reanalysis,
+    photos: Scheduler,
+    reads: Scheduler,
+    writes: Scheduler,
+    core: Arc<Core>,
+    fetcher: Fetcher,
+    metrics: Metrics,
+    models_dir: PathBuf,
+}
+
+/// What the work on the schedulers' threads needs.
+struct Core {
+    analyzer: Analyzer,
+    catalog: Arc<Catalog>,
+    follower: Arc<follow::Follower>,
+    limits: Limits,
+}
+
+/// How long the stages of one piece of work took: measured on its thread, recorded by the request's task.
+#[derive(Default)]
+struct Timings(Vec<(&'static str, Duration)>);
+
+impl Timings {
+    fn time<T>(&mut self, stage: &'static str, work: impl FnOnce() -> T) -> T {
+        let started = Instant::now();
+        let result = work();
+        self.0.push((stage, started.elapsed()));
+        result
+    }
+}
+
+impl Service {
+    /// Looks at a photo and stores nothing.
+    ///
+    /// # Errors
+    /// When the photo cannot be fetched or decoded, the box lies outside, or the interactive lane is full.
+    pub async fn analyze(&self, input: PhotoInput) -> Result<Analyzed, ServiceError> {
+        let (bytes, crop) = self.resolve(input).await?;
+        self.on_photos(Lane::Interactive, move |core, timings| {
+            let photo = core.decode(&bytes, crop, timings)?;
+            core.analyze(&photo, timings)
+        })
+        .await
+    }
+
+    /// Runs `work` where photos are looked at: one at a time and core.
+    async fn on_photos<T, F>(&self, lane: Lane, work: F) -> Result<T, ServiceError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Core, &mut Timings) -> Result<T, ServiceError> + Send + 'static,
+    {
+        self.run(&self.photos, lane, work).await
+    }
+
+    /// Runs `work` where the store is read and the index searched: never behind an inference.
+    async fn on_reads<T, F>(&self, work: F) -> Result<T, ServiceError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Core, &mut Timings) -> Result<T, ServiceError> + Send + 'static,
+    {
+        self.run(&self.reads, Lane::Interactive, work).await
+    }
+
+    async fn run<T, F>(&self, scheduler: &Scheduler, lane: Lane, work: F) -> Result<T, ServiceError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Core, &mut Timings) -> Result<T, ServiceError> + Send + 'static,
+    {
+        let core = Arc::clone(&self.core);
+        let job = move || {
+            let mut timings = Timings::default();
+            (work(&core, &mut timings), timings)
+        };
+        let (result, timings) = scheduler.run(lane, job).await?;
+        for (stage, took) in timings.0 {
+            self.metrics.stage(stage, took);
+        }
+        result
+    }
+
+    /// The bytes of an input, fetched if need be, and its box.
+    async fn resolve(&self, input: PhotoInput) -> Result<(Bytes, Option<PixelBox>), ServiceError> {
+        let bytes = match input.source {
+            PhotoSource::Bytes(bytes) => bytes,
+            PhotoSource::Url(url) => self.fetcher.fetch(&url).await?,
+        };
+        Ok((bytes, input.crop))
+    }
+
+    /// Where stage durations go.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What the service looks with.
+    pub fn analyzer(&self) -> &Analyzer {
+        &self.core.analyzer
+    }
+}
+
+impl Core {
+    fn decode(&self, bytes: &[u8], crop: Option<PixelBox>, timings: &mut Timings) -> Result<Photo, ServiceError> {
+        timings.time("decode", || {
+            let photo = Photo::decode(bytes, &self.limits)?;
+            Ok(match crop {
+                Some(area) => photo.crop(area)?,
+                None => photo,
+            })
+        })
+    }
+
+    /// All stages.
+    fn analyze(&self, photo: &Photo, timings: &mut Timings) -> Result<Analyzed, ServiceError> {
+        let prediction = timings.time("infer", || self.analyzer.predict(photo))?;
+        let masks = timings.time("mask", || self.analyzer.segment(photo, &prediction));
+        let colors = timings.time("color", || self.analyzer.colors(photo, &masks, &prediction));
+        Ok(self.analyzer.assemble(photo, prediction, masks, colors))
+    }
+}

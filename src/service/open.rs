@@ -1,0 +1,157 @@
+//! Opening and closing: store, model and index, in the order that leaves nothing half done.
+
+use super::{Core, ModelInfo, Service, ServiceError, Status, follow, reanalyze};
+use crate::analyzer::Analyzer;
+use crate::catalog::Catalog;
+use crate::index::IndexConfig;
+use crate::metrics::Metrics;
+use crate::model::{EMBEDDING_DIM, Model, scan};
+use crate::photo::{FetchConfig, Fetcher, Limits};
+use crate::scheduler::{Scheduler, SchedulerConfig};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a service needs to open.
+#[derive(Clone, Debug)]
+pub struct ServiceConfig {
+    /// Folder of the store, the photos and the index snapshots.
+    pub data_dir: PathBuf,
+    /// Folder of the model bundles.
+    pub models_dir: PathBuf,
+    /// Folder name of the bundle to start with, until another was activated.
+    pub model: String,
+    /// Limits of photos.
+    pub limits: Limits,
+    /// Limits of URL fetches.
+    pub fetch: FetchConfig,
+    /// Threads and queues for looking at photos.
+    pub photos: SchedulerConfig,
+    /// Threads and queues for reads and searches; apart, so that a search never waits behind an inference.
+    pub reads: SchedulerConfig,
+    /// Writes that may wait for the one writer.
+    pub write_queue: usize,
+}
+
+impl Service {
+    /// Opens store, model and index; blocks, for seconds on a large store. Called once, off the runtime.
+    ///
+    /// # Errors
+    /// When the data directory is in use or written by a newer version, or the model fails its self-test.
+    pub fn open(config: ServiceConfig) -> Result<Self, ServiceError> {
+        let catalog = Arc::new(Catalog::open(&config.data_dir)?);
+        let model = Model::load(&model_dir(&config, catalog.live_model()?.as_deref()))?;
+        tracing::info!(version = model.version(), engine = model.engine().name, "model loaded");
+        let index_config = IndexConfig {
+            dimension: EMBEDDING_DIM,
+            model_version: model.version().to_owned(),
+            ..IndexConfig::default()
+        };
+        let follower = follow::Follower::open(&config.data_dir.join("index"), index_config, &catalog)?;
+        let analyzer = Analyzer::new(model);
+        let core = Arc::new(Core { analyzer, catalog, follower, limits: config.limits });
+        let threads = |name, config| Scheduler::new(name, config).map_err(ServiceError::Threads);
+        // One writer: the store has one transaction at a time, and a second thread would only wait for it.
+        let writes =
+            SchedulerConfig { threads: 1, interactive_queue: config.write_queue, bulk_queue: config.write_queue };
+        Ok(Self {
+            reanalysis: reanalyze::Reanalysis::start(Arc::clone(&core)).map_err(ServiceError::Threads)?,
+            photos: threads("photo", config.photos)?,
+            reads: threads("read", config.reads)?,
+            writes: threads("write", writes)?,
+            core,
+            fetcher: Fetcher::new(config.fetch)?,
+            metrics: Metrics::default(),
+            models_dir: config.models_dir,
+        })
+    }
+
+    /// Writes a snapshot of the index, so that the next start replays little. Blocks; called when the last request is
+    /// through. Without it nothing is lost.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn close(&self) -> Result<(), ServiceError> {
+        self.reanalysis.stop();
+        Ok(self.core.follower.index.snapshot()?)
+    }
+
+    /// How the service is.
+    ///
+    /// # Errors
+    /// When the store cannot be read: it is not ready then.
+    pub async fn status(&self) -> Result<Status, ServiceError> {
+        self.on_reads(|core, _| {
+            let counts = core.catalog.counts()?;
+            let ready = core.follower.is_whole();
+            Ok(Status {
+                ready,
+                reason: (!ready).then(|| "the index has missed a change; a restart replays it".to_owned()),
+                model_version: core.analyzer.model().version().to_owned(),
+                seq: core.follower.index.seq(),
+                products: counts.products,
+                images: counts.images(),
+            })
+        })
+        .await
+    }
+
+    /// All bundles below the models directory.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn models(&self) -> Result<Vec<ModelInfo>, ServiceError> {
+        let models_dir = self.models_dir.clone();
+        self.on_reads(move |core, _| {
+            let counts = core.catalog.counts()?;
+            let live = core.analyzer.model();
+            let info = |name: &str, version: &str| {
+                let is_live = version == live.version();
+                let seen = counts.images_by_model.get(version).copied().unwrap_or(0);
+                let progress = if counts.images() == 0 {
+                    f32::from(u8::from(is_live))
+                } else {
+                    seen as f32 / counts.images() as f32
+                };
+                ModelInfo {
+                    version: version.to_owned(),
+                    name: name.to_owned(),
+                    live: is_live,
+                    engine: is_live.then(|| live.engine().name.to_owned()),
+                    precision: is_live.then(|| live.engine().precision.to_owned()),
+                    progress,
+                }
+            };
+            let mut models: Vec<ModelInfo> = scan(&models_dir).iter().map(|(_, m)| info(&m.name, &m.version)).collect();
+            // The live one answers even when its folder was replaced meanwhile.
+            if !models.iter().any(|m| m.live) {
+                models.insert(0, info(&live.manifest().name, live.version()));
+            }
+            Ok(models)
+        })
+        .await
+    }
+
+    /// Pieces of work that wait: (interactive, bulk) for photos, then reads, then writes.
+    pub fn waiting(&self) -> [(&'static str, usize); 4] {
+        let (interactive, bulk) = self.photos.waiting();
+        [
+            ("photos_interactive", interactive),
+            ("photos_bulk", bulk),
+            ("reads", self.reads.waiting().0),
+            ("writes", self.writes.waiting().0),
+        ]
+    }
+}
+
+/// The bundle of the version activated last, if it is still there; else the configured one.
+fn model_dir(config: &ServiceConfig, live: Option<&str>) -> PathBuf {
+    let activated = live.and_then(|version| find(&config.models_dir, version));
+    if let (Some(version), None) = (live, &activated) {
+        tracing::warn!(version, "the activated model is not in the models directory; using the configured one");
+    }
+    activated.unwrap_or_else(|| config.models_dir.join(&config.model))
+}
+
+fn find(models_dir: &Path, version: &str) -> Option<PathBuf> {
+    scan(models_dir).into_iter().find(|(_, m)| m.version == version).map(|(dir, _)| dir)
+}

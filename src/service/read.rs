@@ -1,0 +1,192 @@
+//! The read path: records, photos and similar products, none of them behind an inference that is not theirs.
+
+use super::{Core, PhotoBytes, PhotoInput, ProductPage, ProductView, Service, ServiceError, SimilarTo, StoredAnalysis};
+use crate::catalog::{self, CatalogError, Product, StoredImage, facets};
+use crate::filter::{Facets, Filter};
+use crate::scheduler::Lane;
+use crate::similar::{self, SimilarPage, SimilarParams, SimilarQuery, Source};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+
+/// Most products of a page.
+const MAX_PRODUCTS: usize = 1_000;
+
+/// Most products looked at for one filtered page: bounds the time of a filter that matches nothing. The page is then
+/// short, or empty, and its cursor goes on.
+const MAX_WALK: usize = 20_000;
+
+/// Products read from the store at once.
+const STEP: usize = 500;
+
+impl Service {
+    /// A product with its images and effective attributes.
+    ///
+    /// # Errors
+    /// When it is unknown.
+    pub async fn product(&self, product_id: &str) -> Result<ProductView, ServiceError> {
+        let product_id = product_id.to_owned();
+        self.on_reads(move |core, _| Ok(core.expect_product(&product_id)?.into())).await
+    }
+
+    /// Products in the order of their ids, at most `limit` (1 to [`MAX_PRODUCTS`]) that match `filter`.
+    ///
+    /// # Errors
+    /// When the cursor is not one of this listing.
+    pub async fn products(
+        &self,
+        filter: Option<Filter>,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<ProductPage, ServiceError> {
+        let after = cursor.map(decode_cursor).transpose()?;
+        self.on_reads(move |core, _| core.products(filter.as_ref(), after, limit.clamp(1, MAX_PRODUCTS))).await
+    }
+
+    /// What was seen on a stored image, with its embedding.
+    ///
+    /// # Errors
+    /// When the product or the image is unknown.
+    pub async fn image(&self, product_id: &str, image_id: &str) -> Result<StoredAnalysis, ServiceError> {
+        let (product_id, image_id) = (product_id.to_owned(), image_id.to_owned());
+        self.on_reads(move |core, _| {
+            let stored = core.expect_image(&product_id, &image_id)?;
+            let embedding = core.catalog.embedding(&product_id, &image_id)?.unwrap_or_default();
+            Ok(StoredAnalysis { analysis: stored.image.analysis, embedding })
+        })
+        .await
+    }
+
+    /// The stored photo as it came, or a JPEG thumbnail with a long side of `size` pixels.
+    ///
+    /// # Errors
+    /// When the product or the image is unknown.
+    pub async fn photo(&self, product_id: &str, image_id: &str, size: Option<u32>) -> Result<PhotoBytes, ServiceError> {
+        let (product_id, image_id) = (product_id.to_owned(), image_id.to_owned());
+        let original = self
+            .on_reads(move |core, _| {
+                let stored = core.expect_image(&product_id, &image_id)?;
+                let sha256 = stored.image.analysis.sha256;
+                let missing = || ServiceError::PhotoMissing { sha256: sha256.clone() };
+                let bytes = Bytes::from(core.catalog.photo_bytes(&sha256)?.ok_or_else(missing)?);
+                Ok(PhotoBytes { content_type: stored.content_type, bytes, sha256 })
+            })
+            .await?;
+        let Some(size) = size else { return Ok(original) };
+        // A large photo takes as long to decode as to look at.
+        self.on_photos(Lane::Interactive, move |core, timings| {
+            let thumbnail = core.decode(&original.bytes, None, timings)?.thumbnail(size)?;
+            Ok(PhotoBytes { content_type: "image/jpeg".into(), bytes: Bytes::from(thumbnail), sha256: original.sha256 })
+        })
+        .await
+    }
+
+    /// Products similar to a product, a photo or a basket.
+    ///
+    /// # Errors
+    /// When a parameter is wrong, a product is unknown or without an image, or the photo cannot be looked at.
+    pub async fn similar(&self, to: SimilarTo, params: SimilarParams) -> Result<SimilarPage, ServiceError> {
+        let source = match to {
+            SimilarTo::Product(product_id) => Source::Product(product_id),
+            SimilarTo::Basket(product_ids) => Source::Basket(product_ids),
+            SimilarTo::Photo(input) => self.look(input, &params).await?,
+        };
+        let query = SimilarQuery::new(source, &params)?;
+        self.on_reads(
+            move |core, timings| Ok(timings.time("search", || similar::search(&core.follower.index, &query))?),
+        )
+        .await
+    }
+
+    /// A photo as the source of a search; colors and attributes are measured only where the query asks for them.
+    async fn look(&self, input: PhotoInput, params: &SimilarParams) -> Result<Source, ServiceError> {
+        // Wrong parameters are refused before the photo costs anything; its cursor can be checked only afterwards.
+        let blank = Source::Photo { embedding: Vec::new(), facets: Facets::default() };
+        SimilarQuery::new(blank, &SimilarParams { cursor: None, ..params.clone() })?;
+        let wants_facets = params.color.is_some() || params.weights.is_some() || params.explain;
+        let (bytes, crop) = self.resolve(input).await?;
+        self.on_photos(Lane::Interactive, move |core, timings| {
+            let photo = core.decode(&bytes, crop, timings)?;
+            if !wants_facets {
+                let embedding = timings.time("infer", || core.analyzer.predict(&photo))?.embedding;
+                return Ok(Source::Photo { embedding, facets: Facets::default() });
+            }
+            let analyzed = core.analyze(&photo, timings)?;
+            Ok(Source::Photo { embedding: analyzed.embedding, facets: catalog::photo_facets(analyzed.analysis) })
+        })
+        .await
+    }
+
+    /// True when the image shows the photo of that hash and the live model has seen it: importing it again would
+    /// change nothing.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn image_is_current(&self, product_id: &str, image_id: &str, sha256: &str) -> Result<bool, ServiceError> {
+        let (product_id, image_id, sha256) = (product_id.to_owned(), image_id.to_owned(), sha256.to_owned());
+        self.on_reads(move |core, _| {
+            let stored = core.catalog.image(&product_id, &image_id)?;
+            let version = core.analyzer.model().version();
+            Ok(stored.is_some_and(|s| s.image.analysis.sha256 == sha256 && s.image.analysis.model_version == version))
+        })
+        .await
+    }
+}
+
+impl Core {
+    pub(super) fn expect_product(&self, product_id: &str) -> Result<Product, ServiceError> {
+        let unknown = || CatalogError::UnknownProduct { product_id: product_id.to_owned() };
+        Ok(self.catalog.product(product_id)?.ok_or_else(unknown)?)
+    }
+
+    fn expect_image(&self, product_id: &str, image_id: &str) -> Result<StoredImage, ServiceError> {
+        if let Some(image) = self.catalog.image(product_id, image_id)? {
+            return Ok(image);
+        }
+        self.expect_product(product_id)?;
+        let unknown = CatalogError::UnknownImage { product_id: product_id.to_owned(), image_id: image_id.to_owned() };
+        Err(unknown.into())
+    }
+
+    /// Walks the catalog in the order of ids until the page is full, the end is reached or enough was looked at.
+    fn products(
+        &self,
+        filter: Option<&Filter>,
+        mut after: Option<String>,
+        limit: usize,
+    ) -> Result<ProductPage, ServiceError> {
+        let mut items: Vec<ProductView> = Vec::new();
+        let mut walked = 0;
+        loop {
+            let step = if filter.is_some() { STEP } else { limit - items.len() };
+            let products = self.catalog.products(after.as_deref(), step)?;
+            let at_end = products.len() < step;
+            for product in products {
+                walked += 1;
+                after = Some(product.product_id.clone());
+                if filter.is_none_or(|f| f.matches(&facets(&product))) {
+                    items.push(product.into());
+                    if items.len() == limit {
+                        break;
+                    }
+                }
+            }
+            if items.len() == limit || at_end || walked >= MAX_WALK {
+                let more = match &after {
+                    Some(last) if items.len() == limit || !at_end => !self.catalog.products(Some(last), 1)?.is_empty(),
+                    _ => false,
+                };
+                let next_cursor = after.filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(last));
+                return Ok(ProductPage { items, next_cursor });
+            }
+        }
+    }
+}
+
+/// A cursor is the last id of the page before, in base64url so that nobody builds on its form.
+fn decode_cursor(cursor: &str) -> Result<String, ServiceError> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| ServiceError::BadCursor)?;
+    let id = String::from_utf8(bytes).map_err(|_| ServiceError::BadCursor)?;
+    crate::catalog::validate_id("cursor", &id).map_err(|_| ServiceError::BadCursor)?;
+    Ok(id)
+}

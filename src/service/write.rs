@@ -1,0 +1,213 @@
+//! The write path: look, then one transaction, then the answer. Nothing is acknowledged before it is on disk and the
+//! index has it.
+
+use super::{Core, PhotoInput, ProductView, Reply, Service, ServiceError};
+use crate::catalog::{IdempotencyKey, Metadata, MetadataPatch, NewImage, Once, StoredResponse, Tx};
+use crate::scheduler::Lane;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Digits of a photo's hash that name an image which the client did not name.
+const HASH_ID_DIGITS: usize = 16;
+
+impl Service {
+    /// Creates a product or changes its metadata. Body: a [`ProductView`].
+    ///
+    /// # Errors
+    /// When the id or a field is out of bounds.
+    pub async fn put_product(
+        &self,
+        product_id: &str,
+        patch: MetadataPatch,
+        once: Option<IdempotencyKey>,
+    ) -> Result<Reply, ServiceError> {
+        let product_id = product_id.to_owned();
+        self.write(once, move |tx| {
+            let created = tx.product(&product_id)?.is_none();
+            let product = tx.upsert_product(&product_id, &patch)?;
+            answer(created, &ProductView::from(product))
+        })
+        .await
+    }
+
+    /// Deletes a product with its images; the next search does not find it.
+    ///
+    /// # Errors
+    /// When it is unknown.
+    pub async fn delete_product(&self, product_id: &str, once: Option<IdempotencyKey>) -> Result<Reply, ServiceError> {
+        let product_id = product_id.to_owned();
+        self.write(once, move |tx| {
+            tx.delete_product(&product_id)?;
+            Ok(gone())
+        })
+        .await
+    }
+
+    /// Analyzes a photo (bulk lane), stores and indexes it. Without `image_id` the first 16 hex digits of the photo's
+    /// hash name it. Body: an [`Image`](crate::catalog::Image).
+    ///
+    /// # Errors
+    /// When the product is unknown, the photo cannot be fetched or decoded, or the bulk lane is full.
+    pub async fn put_image(
+        &self,
+        product_id: &str,
+        image_id: Option<String>,
+        input: PhotoInput,
+        once: Option<IdempotencyKey>,
+    ) -> Result<Reply, ServiceError> {
+        if let Some(reply) = self.before_looking(product_id, once.clone()).await? {
+            return Ok(reply);
+        }
+        let (bytes, _) = self.resolve(input).await?;
+        let looked = bytes.clone();
+        let (analyzed, content_type) = self
+            .on_photos(Lane::Bulk, move |core, timings| {
+                let photo = core.decode(&looked, None, timings)?;
+                Ok((core.analyze(&photo, timings)?, photo.format().mime()))
+            })
+            .await?;
+        let product_id = product_id.to_owned();
+        self.write_with(
+            once,
+            move |core| Ok(core.catalog.stage_photo(&bytes)?),
+            move |tx, photo| {
+                let image_id = image_id.unwrap_or_else(|| photo.sha256()[..HASH_ID_DIGITS].to_owned());
+                let created = tx.product(&product_id)?.is_some_and(|p| p.images.iter().all(|i| i.image_id != image_id));
+                let (analysis, embedding) = (analyzed.analysis, &analyzed.embedding);
+                let new = NewImage { image_id: &image_id, photo, content_type, analysis, embedding };
+                answer(created, &tx.put_image(&product_id, new)?)
+            },
+        )
+        .await
+    }
+
+    /// Deletes an image; the next search does not find it.
+    ///
+    /// # Errors
+    /// When the product or the image is unknown.
+    pub async fn delete_image(
+        &self,
+        product_id: &str,
+        image_id: &str,
+        once: Option<IdempotencyKey>,
+    ) -> Result<Reply, ServiceError> {
+        let (product_id, image_id) = (product_id.to_owned(), image_id.to_owned());
+        self.write(once, move |tx| {
+            tx.delete_image(&product_id, &image_id)?;
+            Ok(gone())
+        })
+        .await
+    }
+
+    /// A person's corrections: a value wins over merchant and model, `None` says that the attribute does not apply.
+    /// Body: a [`ProductView`].
+    ///
+    /// # Errors
+    /// When the product is unknown, or the model's taxonomy has no such attribute or value.
+    pub async fn correct(
+        &self,
+        product_id: &str,
+        corrections: BTreeMap<String, Option<String>>,
+        once: Option<IdempotencyKey>,
+    ) -> Result<Reply, ServiceError> {
+        self.check_taxonomy(&corrections)?;
+        let product_id = product_id.to_owned();
+        self.write(once, move |tx| {
+            let product = tx.correct_attributes(&product_id, &corrections)?;
+            answer(false, &ProductView::from(product))
+        })
+        .await
+    }
+
+    /// Corrections are training data: a name or value outside the taxonomy would be lost there.
+    fn check_taxonomy(&self, corrections: &BTreeMap<String, Option<String>>) -> Result<(), ServiceError> {
+        let heads = &self.core.analyzer.model().manifest().heads;
+        let unknown = |name: &str, received: &str, expected: &mut dyn Iterator<Item = &str>| {
+            let expected = expected.collect::<Vec<_>>().join(", ");
+            ServiceError::UnknownAttribute { name: name.to_owned(), received: received.to_owned(), expected }
+        };
+        for (name, value) in corrections {
+            let Some(head) = heads.iter().find(|h| &h.name == name) else {
+                return Err(unknown("attributes", name, &mut heads.iter().map(|h| h.name.as_str())));
+            };
+            if let Some(value) = value
+                && !head.labels.contains(value)
+            {
+                return Err(unknown(name, value, &mut head.labels.iter().map(String::as_str)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates a product or changes its metadata as [`Service::put_product`] does, for commands without HTTP.
+    ///
+    /// # Errors
+    /// When the id or a field is out of bounds.
+    pub async fn put_metadata(&self, product_id: &str, metadata: Metadata) -> Result<Reply, ServiceError> {
+        self.put_product(product_id, metadata.into(), None).await
+    }
+
+    /// What can be answered before a photo is looked at: a repeated request, or an unknown product.
+    async fn before_looking(
+        &self,
+        product_id: &str,
+        once: Option<IdempotencyKey>,
+    ) -> Result<Option<Reply>, ServiceError> {
+        let product_id = product_id.to_owned();
+        self.on_reads(move |core, _| {
+            if let Some(key) = &once
+                && let Some(stored) = core.catalog.replay(key)?
+            {
+                return Ok(Some(reply(stored, true)));
+            }
+            core.expect_product(&product_id)?;
+            Ok(None)
+        })
+        .await
+    }
+
+    async fn write<F>(&self, once: Option<IdempotencyKey>, work: F) -> Result<Reply, ServiceError>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<StoredResponse, ServiceError> + Send + 'static,
+    {
+        self.write_with(once, |_| Ok(()), move |tx, ()| work(tx)).await
+    }
+
+    /// Runs `prepare` outside and `work` inside of a transaction, on the writer's thread.
+    ///
+    /// The writer's lane is not cancelled by a client that hangs up: once a photo was looked at, the work is done.
+    async fn write_with<P, F, T>(
+        &self,
+        once: Option<IdempotencyKey>,
+        prepare: P,
+        work: F,
+    ) -> Result<Reply, ServiceError>
+    where
+        P: FnOnce(&Core) -> Result<T, ServiceError> + Send + 'static,
+        F: FnOnce(&mut Tx<'_>, T) -> Result<StoredResponse, ServiceError> + Send + 'static,
+    {
+        self.run(&self.writes, Lane::Interactive, move |core, timings| {
+            let prepared = prepare(core)?;
+            let outcome = timings.time("commit", || core.catalog.write_once(once.as_ref(), |tx| work(tx, prepared)))?;
+            Ok(match outcome {
+                Once::First(committed) => reply(committed.value, false),
+                Once::Replayed(stored) => reply(stored, true),
+            })
+        })
+        .await
+    }
+}
+
+/// 200 or 201 with a JSON body, as it is stored for replays.
+fn answer(created: bool, body: &impl Serialize) -> Result<StoredResponse, ServiceError> {
+    let body = serde_json::to_vec(body).map_err(ServiceError::Encode)?;
+    Ok(StoredResponse { status: if created { 201 } else { 200 }, body })
+}
+
+fn gone() -> StoredResponse {
+    StoredResponse { status: 204, body: Vec::new() }
+}
+
+fn reply(stored: StoredResponse, replayed: bool) -> Reply {
+    Reply { created: stored.status == 201, body: stored.body, replayed }
+}

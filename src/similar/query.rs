@@ -1,0 +1,125 @@
+//! Parameters to a checked query: limits, names, weights and the cursor's claim to belong to it.
+//! Whatever is wrong is said here, with the parameter's name, what was expected and what came.
+
+use super::cursor::Cursor;
+use super::{ColorMode, DEFAULT_LIMIT, GroupBy, MAX_BASKET, MAX_LIMIT, SimilarError, SimilarParams, Source, Weights};
+use crate::filter::Filter;
+use sha2::{Digest, Sha256};
+
+/// A checked query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SimilarQuery {
+    pub(super) source: Source,
+    pub(super) limit: usize,
+    pub(super) cursor: Option<Cursor>,
+    pub(super) filter: Option<Filter>,
+    pub(super) group_by: Option<GroupBy>,
+    pub(super) color: ColorMode,
+    /// Sum to 1.
+    pub(super) weights: Weights,
+    pub(super) min_score: Option<f32>,
+    pub(super) explain: bool,
+}
+
+impl SimilarError {
+    pub(super) fn invalid(field: &'static str, expected: impl Into<String>, received: impl ToString) -> Self {
+        Self::Invalid { field, expected: expected.into(), received: received.to_string().chars().take(100).collect() }
+    }
+}
+
+impl SimilarQuery {
+    /// A query for products similar to `source`, asked for with `params`.
+    pub fn new(source: Source, params: &SimilarParams) -> Result<Self, SimilarError> {
+        check_source(&source)?;
+        let limit = match params.limit {
+            None => DEFAULT_LIMIT,
+            Some(limit) => usize::try_from(limit)
+                .ok()
+                .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+                .ok_or_else(|| SimilarError::invalid("limit", "1 to 200", limit))?,
+        };
+        let color = params.color.as_deref().map(ColorMode::parse).transpose()?;
+        let mut query = Self {
+            source,
+            limit,
+            cursor: None,
+            filter: params.filter.as_ref().map(Filter::parse).transpose()?,
+            group_by: params.group_by,
+            color: color.unwrap_or_default(),
+            weights: normalized(params.weights.unwrap_or_default())?,
+            min_score: min_score(params.min_score)?,
+            explain: params.explain,
+        };
+        if let Some(text) = &params.cursor {
+            query.cursor = Some(Cursor::decode(text, query.fingerprint())?);
+        }
+        Ok(query)
+    }
+
+    /// Names all that decides the order of items, so that a cursor of another query is told from this one's.
+    /// `limit` and `explain` may change from page to page.
+    pub(super) fn fingerprint(&self) -> [u8; 8] {
+        let filter = self.filter.as_ref().map(Filter::to_json);
+        let weights = [self.weights.embedding, self.weights.color, self.weights.attributes];
+        let mut hash = Sha256::new();
+        match &self.source {
+            Source::Product(id) => hash.update(format!("product {id:?}")),
+            Source::Basket(ids) => hash.update(format!("basket {ids:?}")),
+            Source::Photo { embedding, facets } => {
+                hash.update("photo ");
+                for value in embedding {
+                    hash.update(value.to_le_bytes());
+                }
+                hash.update(format!("{:?}{:?}", facets.colors, facets.attributes));
+            }
+        }
+        let (group_by, color, min_score) = (self.group_by, &self.color, self.min_score);
+        hash.update(format!("{filter:?}{group_by:?}{color:?}{weights:?}{min_score:?}"));
+        let mut fingerprint = [0; 8];
+        fingerprint.copy_from_slice(&hash.finalize()[..8]);
+        fingerprint
+    }
+
+    /// True when the score is the embedding's alone.
+    pub(super) fn is_plain(&self) -> bool {
+        self.weights.color == 0.0 && self.weights.attributes == 0.0
+    }
+}
+
+fn check_source(source: &Source) -> Result<(), SimilarError> {
+    let Source::Basket(ids) = source else {
+        return Ok(());
+    };
+    if ids.is_empty() || ids.len() > MAX_BASKET {
+        let received = format!("{} ids", ids.len());
+        return Err(SimilarError::invalid("product_ids", "1 to 10 ids", received));
+    }
+    let mut sorted: Vec<&String> = ids.iter().collect();
+    sorted.sort_unstable();
+    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(SimilarError::invalid("product_ids", "different ids", format!("{:?} twice", pair[0]))),
+        None => Ok(()),
+    }
+}
+
+fn normalized(weights: Weights) -> Result<Weights, SimilarError> {
+    let all = [weights.embedding, weights.color, weights.attributes];
+    let sum: f32 = all.iter().sum();
+    if all.iter().any(|weight| !(*weight >= 0.0)) || !sum.is_finite() || sum <= 0.0 {
+        return Err(SimilarError::invalid(
+            "weights",
+            "numbers of at least 0, not all 0",
+            format!("embedding {}, color {}, attributes {}", all[0], all[1], all[2]),
+        ));
+    }
+    Ok(Weights { embedding: weights.embedding / sum, color: weights.color / sum, attributes: weights.attributes / sum })
+}
+
+fn min_score(min: Option<f32>) -> Result<Option<f32>, SimilarError> {
+    match min {
+        Some(min) if !(-1.0..=1.0).contains(&min) => {
+            Err(SimilarError::invalid("min_score", "a number from -1 to 1", min))
+        }
+        other => Ok(other),
+    }
+}
