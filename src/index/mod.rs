@@ -309,8 +309,7 @@ impl Index {
         if let Some(product) = &state {
             self.check(product_id, product)?;
         }
-        let product = state.as_ref();
-        self.shared.write().apply(seq, product_id, product);
+        self.shared.write().apply(seq, product_id, state);
         self.build_if_due();
         Ok(())
     }
