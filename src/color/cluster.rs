@@ -1,6 +1,6 @@
 //! Weighted k-means over histogram bins: k-means++ seeding, then Lloyd's iterations.
 //! Own, because the crate `kmeans` needs a nightly compiler and `kmeans_colors` cannot weight its points; over at most
-//! 2,000 bins plain Lloyd converges in about 0.2 ms, so that neither Hamerly's bounds nor mini-batches would pay.
+//! 2,000 bins plain Lloyd costs less than the conversion to CIELAB; neither Hamerly's bounds nor mini-batches would pay.
 
 use super::bins::Bin;
 use super::lab::Lab;
@@ -9,7 +9,7 @@ use rand_pcg::Pcg32;
 
 /// Fixed, so that the same photo gives the same palette.
 const SEED: u64 = 0x5eed_c010;
-/// Iterations of Lloyd at most; `catalog` needs 6 in the median, 19 in the 99th percentile.
+/// Iterations of Lloyd at most; what is not settled by then moves by less than a bin.
 const ROUNDS: usize = 24;
 /// Lightness counts less than hue: folds and shading spread a material mostly along L.
 const LIGHTNESS: f32 = 0.6;
@@ -36,11 +36,7 @@ impl Cluster {
                 *mean += (v - *mean) * step;
             }
         }
-        Self {
-            lab,
-            weight,
-            members,
-        }
+        Self { lab, weight, members }
     }
 }
 
@@ -83,11 +79,7 @@ pub(super) fn kmeans(bins: &[Bin], k: usize) -> Vec<Cluster> {
     for (i, &own) in owner.iter().enumerate() {
         members[own].push(i);
     }
-    members
-        .into_iter()
-        .filter(|m| !m.is_empty())
-        .map(|m| Cluster::of(bins, m))
-        .collect()
+    members.into_iter().filter(|m| !m.is_empty()).map(|m| Cluster::of(bins, m)).collect()
 }
 
 fn nearest(centers: &[Lab], lab: Lab) -> usize {
@@ -110,11 +102,7 @@ fn seed(bins: &[Bin], k: usize) -> Vec<Lab> {
     let mut centers = vec![first.lab];
     let mut least: Vec<f32> = bins.iter().map(|b| distance(b.lab, first.lab)).collect();
     while centers.len() < k {
-        let total: f64 = bins
-            .iter()
-            .zip(&least)
-            .map(|(b, d)| f64::from(b.weight * d))
-            .sum();
+        let total: f64 = bins.iter().zip(&least).map(|(b, d)| f64::from(b.weight * d)).sum();
         if total <= 0.0 {
             break;
         }
@@ -147,10 +135,7 @@ mod tests {
             .map(|i| {
                 let heap = i % 3;
                 let shift = (i / 3) as f32 * 0.1;
-                Bin {
-                    lab: heaps[heap].map(|v: f32| v + shift),
-                    weight: (heap + 1) as f32,
-                }
+                Bin { lab: heaps[heap].map(|v: f32| v + shift), weight: (heap + 1) as f32 }
             })
             .collect();
         let clusters = kmeans(&bins, 3);
@@ -161,10 +146,7 @@ mod tests {
 
     #[test]
     fn fewer_colors_than_clusters_is_no_trouble() {
-        let bin = Bin {
-            lab: [50.0, 0.0, 0.0],
-            weight: 1.0,
-        };
+        let bin = Bin { lab: [50.0, 0.0, 0.0], weight: 1.0 };
         assert_eq!(kmeans(&[bin], 8).len(), 1);
         assert!(kmeans(&[], 8).is_empty());
     }

@@ -28,10 +28,7 @@ fn column(rows: &mut csv::Reader<std::fs::File>, name: &str) -> usize {
 
 fn allowed_names(root: &Path) -> BTreeMap<String, String> {
     let mut rows = csv::Reader::from_path(root.join("color_names.csv")).unwrap();
-    rows.records()
-        .map(|r| r.unwrap())
-        .map(|r| (r[0].to_owned(), r[1].to_owned()))
-        .collect()
+    rows.records().map(|r| r.unwrap()).map(|r| (r[0].to_owned(), r[1].to_owned())).collect()
 }
 
 fn slug(colors: &Colors) -> String {
@@ -98,10 +95,7 @@ fn names_against_merchant_labels() {
         for (score, split) in scores.iter().zip(["tuning", "judging"]) {
             let share = score.right as f64 / score.judged.max(1) as f64;
             let ms = score.time.as_secs_f64() * 1e3 / score.judged.max(1) as f64;
-            println!(
-                "{set} {split}: {share:.3} of {}, {ms:.2} ms a photo",
-                score.judged
-            );
+            println!("{set} {split}: {share:.3} of {}, {ms:.2} ms a photo", score.judged);
             let mut wrong: Vec<_> = score.confusion.iter().collect();
             wrong.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
             for ((truth, said), n) in wrong.into_iter().take(14) {

@@ -21,17 +21,9 @@ pub(super) fn merge(bins: &[Bin], mut clusters: Vec<Cluster>) -> Vec<Cluster> {
         members.sort_unstable();
         clusters[i.min(j)] = Cluster::of(bins, members);
     }
-    clusters.sort_by(|a, b| {
-        b.weight
-            .total_cmp(&a.weight)
-            .then(a.members.cmp(&b.members))
-    });
+    clusters.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.members.cmp(&b.members)));
     let total: f32 = clusters.iter().map(|c| c.weight).sum();
-    let kept = clusters
-        .iter()
-        .take(MOST)
-        .filter(|c| c.weight >= SCRAP * total)
-        .count();
+    let kept = clusters.iter().take(MOST).filter(|c| c.weight >= SCRAP * total).count();
     clusters.truncate(kept.max(1));
     clusters
 }
@@ -43,11 +35,7 @@ fn closest(bins: &[Bin], clusters: &[Cluster]) -> Option<(usize, usize)> {
         for i in 0..j {
             let (one, two) = (&clusters[i], &clusters[j]);
             let apart = ciede2000(one.lab, two.lab);
-            let limit = if shades(one.lab, two.lab) && ridge(bins, one, two) {
-                2.6 * SAME
-            } else {
-                SAME
-            };
+            let limit = if shades(one.lab, two.lab) && ridge(bins, one, two) { 2.6 * SAME } else { SAME };
             let score = apart / limit;
             if score < 1.0 && best.is_none_or(|(least, _, _)| score < least) {
                 best = Some((score, i, j));

@@ -68,9 +68,7 @@ pub struct NamedColor {
 }
 
 /// The 11 basic color terms of English and beige.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum BasicColor {
@@ -104,8 +102,7 @@ pub enum ColorSource {
 #[derive(Clone, Debug, Default)]
 pub struct ColorPrior(pub Vec<(BasicColor, f32)>);
 
-/// Clusters k-means starts from; merging brings them down to the colors there are. With 6 a four-colored print loses
-/// its small colors, 12 changes no dominant name on `catalog` and costs half more.
+/// Clusters k-means starts from; merging brings them down to the colors there are (at most 6, and shades of them).
 const SEEDS: usize = 8;
 /// Width of the center weight: Gaussian sigma as a share of the half picture. The product sold stands in the middle,
 /// other clothes of the person wearing it toward the upper and lower edge.
@@ -157,11 +154,7 @@ fn share(mask: &[u8]) -> f32 {
 }
 
 /// Pixels with their weight under a mask.
-fn weighted<'a>(
-    masks: &'a Masks,
-    mask: &'a [u8],
-    central: bool,
-) -> impl Iterator<Item = (Lab, f32)> + 'a {
+fn weighted<'a>(masks: &'a Masks, mask: &'a [u8], central: bool) -> impl Iterator<Item = (Lab, f32)> + 'a {
     let (width, height) = (masks.working.width, masks.working.height);
     let along = |n: usize| -> Vec<f32> {
         (0..n)
@@ -193,20 +186,13 @@ fn describe(bins: &[Bin], most: usize) -> Vec<Described> {
     let mut clusters = merge::merge(bins, cluster::kmeans(bins, SEEDS));
     clusters.truncate(most);
     let total: f32 = clusters.iter().map(|c| c.weight).sum();
-    clusters
-        .iter()
-        .map(|c| one(bins, c, c.weight / total))
-        .collect()
+    clusters.iter().map(|c| one(bins, c, c.weight / total)).collect()
 }
 
 fn one(bins: &[Bin], cluster: &Cluster, share: f32) -> Described {
     let lab = cluster.lab;
     let p = names::probabilities(lab);
-    let spread: f32 = cluster
-        .members
-        .iter()
-        .map(|&m| bins[m].weight * (bins[m].lab[0] - lab[0]).powi(2))
-        .sum();
+    let spread: f32 = cluster.members.iter().map(|&m| bins[m].weight * (bins[m].lab[0] - lab[0]).powi(2)).sum();
     let shine = (spread / cluster.weight).sqrt();
     let [r, g, b] = lab::to_srgb(lab);
     let name = NAMES[names::top(&p)];
@@ -220,12 +206,7 @@ fn one(bins: &[Bin], cluster: &Cluster, share: f32) -> Described {
         share,
         source: ColorSource::Pixels,
     };
-    Described {
-        color,
-        lab,
-        shine,
-        p,
-    }
+    Described { color, lab, shine, p }
 }
 
 /// Whether no single color names the product, and the share of the name with the largest one.

@@ -91,9 +91,7 @@ mod tests {
 
     #[test]
     fn textbook_colors_have_their_names() {
-        use BasicColor::{
-            Beige, Black, Blue, Brown, Green, Grey, Orange, Pink, Purple, Red, White, Yellow,
-        };
+        use BasicColor::{Beige, Black, Blue, Brown, Green, Grey, Orange, Pink, Purple, Red, White, Yellow};
         for (rgb, name) in [
             ([0, 0, 0], Black),
             ([20, 20, 22], Black),
