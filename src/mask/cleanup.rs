@@ -60,7 +60,7 @@ pub(super) fn shadow(
     surface: &[Lab],
     gradient: &[f32],
 ) -> Vec<bool> {
-    // Steps above this a pixel are contours (CIE76); penumbras of studio shots stay below 4.
+    // Steps above this a pixel are contours, not penumbras (CIE76); set by eye on studio shots.
     const SOFT: f32 = 4.0;
     let like = |i: usize| {
         let (own, back) = (picture.lab[i], surface[i]);

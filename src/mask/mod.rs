@@ -196,7 +196,7 @@ fn studio(size: Size, border: &Border, product: Vec<f32>, distance: &[f32]) -> C
     }
     contrast /= area.max(1.0);
     let mut flags = Vec::new();
-    // White shirts on white measure 3 to 8, everything else above 12.
+    // About what white shirts on white keep of a distance to it.
     if contrast < 8.0 {
         flags.push(Flag::LowContrast);
     }
