@@ -99,8 +99,7 @@ impl KeyRing {
     /// # Errors
     /// When the file cannot be read, is no such JSON, or has a key without id, hash or scope, or an id twice.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| KeyError::Io { path: path.to_path_buf(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| KeyError::Io { path: path.to_path_buf(), source })?;
         Self::parse(&text)
     }
 
@@ -250,9 +249,13 @@ mod tests {
 
     #[test]
     fn only_loopback_may_be_open() {
-        for (addr, open) in
-            [("127.0.0.1:80", true), ("[::1]:80", true), ("[::ffff:127.0.0.1]:80", true), ("0.0.0.0:80", false), ("10.0.0.1:80", false)]
-        {
+        for (addr, open) in [
+            ("127.0.0.1:80", true),
+            ("[::1]:80", true),
+            ("[::ffff:127.0.0.1]:80", true),
+            ("0.0.0.0:80", false),
+            ("10.0.0.1:80", false),
+        ] {
             let addr = addr.parse().unwrap();
             assert_eq!(refuse_open_listener(addr, None).is_ok(), open, "{addr}");
             assert!(refuse_open_listener(addr, Some(&ring())).is_ok());

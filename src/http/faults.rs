@@ -107,9 +107,7 @@ fn fetch(error: &FetchError) -> Problem {
         }
         FetchError::Incomplete { received } => failed.received(format!("{received} bytes")),
         FetchError::Timeout { limit_ms } => failed.limit(*limit_ms),
-        FetchError::Busy { limit, .. } => {
-            Problem::new(Kind::Overloaded, error).limit(*limit as u64).retry_after(1)
-        }
+        FetchError::Busy { limit, .. } => Problem::new(Kind::Overloaded, error).limit(*limit as u64).retry_after(1),
         FetchError::AllowHost { .. } | FetchError::Client { .. } => Problem::internal(error),
         _ => failed,
     }
@@ -157,9 +155,9 @@ fn similar(error: &SimilarError) -> Problem {
         }
         SimilarError::Filter(error) => filter(error),
         SimilarError::UnknownProduct { product_id } => Problem::new(Kind::UnknownProduct, error).received(product_id),
-        SimilarError::NoImage { product_id } => Problem::new(Kind::InvalidQuery, error)
-            .expected("a product with an image")
-            .received(product_id),
+        SimilarError::NoImage { product_id } => {
+            Problem::new(Kind::InvalidQuery, error).expected("a product with an image").received(product_id)
+        }
         SimilarError::Index(error) => Problem::internal(error),
     }
 }

@@ -38,9 +38,12 @@ fn check(app: &App, request: &Request) -> Result<Caller, Problem> {
     for (name, _) in url::form_urlencoded::parse(query.as_bytes()) {
         if !operation.query.iter().any(|known| *known == name) {
             let known = if operation.query.is_empty() { "none".to_owned() } else { operation.query.join(", ") };
-            return Err(Problem::new(Kind::UnknownParameter, format!("no query parameter `{name}`; there are: {known}"))
-                .expected(known)
-                .received(name));
+            return Err(Problem::new(
+                Kind::UnknownParameter,
+                format!("no query parameter `{name}`; there are: {known}"),
+            )
+            .expected(known)
+            .received(name));
         }
     }
     Ok(caller)

@@ -4,7 +4,7 @@ use super::analyze::{AnalysisView, Include, include, view};
 use super::conditional::{json_or_304, tagged};
 use super::extract::{ImageId, Once, Params, ProductId, bounded};
 use super::idempotency::answer;
-use super::photo_form::{UploadJson, UploadMultipart, Submitted};
+use super::photo_form::{Submitted, UploadJson, UploadMultipart};
 use super::problem::Problem;
 use super::state::App;
 use crate::catalog::Image;
@@ -133,10 +133,6 @@ async fn stored_view(app: &App, id: &ImageId, include: Include) -> Result<Analys
     responses((status = 204, description = "Deleted"), (status = 404), (status = 409), (status = 507)),
     security(("key" = ["ingest"])),
 )]
-pub(super) async fn delete_image(
-    State(app): State<App>,
-    id: ImageId,
-    Once(once): Once,
-) -> Result<Response, Problem> {
+pub(super) async fn delete_image(State(app): State<App>, id: ImageId, Once(once): Once) -> Result<Response, Problem> {
     Ok(answer(app.service.delete_image(&id.product_id, &id.image_id, once).await?))
 }

@@ -182,7 +182,11 @@ fn binary(content: &mut Value) {
     for (kind, media) in content.as_object_mut().into_iter().flatten() {
         if media.get("schema").is_none() {
             let text = kind.starts_with("text/") || kind.contains("openmetrics");
-            *media = if text { json!({"schema": {"type": "string"}}) } else { json!({"schema": {"type": "string", "format": "binary"}}) };
+            *media = if text {
+                json!({"schema": {"type": "string"}})
+            } else {
+                json!({"schema": {"type": "string", "format": "binary"}})
+            };
         }
     }
 }
@@ -227,7 +231,8 @@ fn problem_response(status: u16) -> Value {
 fn filter_schema() -> Value {
     let scalar = json!({"type": ["string", "null"], "maxLength": 512});
     let text = json!({"oneOf": [scalar, {"type": "array", "minItems": 1, "maxItems": 100, "items": scalar}]});
-    let color = json!({"enum": crate::filter::ColorName::all().map(Value::from).chain([Value::Null]).collect::<Vec<_>>()});
+    let color =
+        json!({"enum": crate::filter::ColorName::all().map(Value::from).chain([Value::Null]).collect::<Vec<_>>()});
     let colors = json!({"oneOf": [color, {"type": "array", "minItems": 1, "maxItems": 100, "items": color}]});
     let number = json!({"type": ["number", "null"]});
     let bound = json!({"type": "number"});

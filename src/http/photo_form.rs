@@ -14,11 +14,11 @@ use axum::extract::multipart::{Field, Multipart};
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::request::Parts;
 use base64::Engine;
-use base64::engine::{GeneralPurpose, GeneralPurposeConfig, DecodePaddingMode};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
@@ -127,7 +127,8 @@ impl<J: DeserializeOwned + Send> FromRequest<App> for Submitted<J> {
         if !json && !is_photo(&media_type) {
             return Err(body::unsupported(EXPECTED, &media_type));
         }
-        let limit = if json { base64::encoded_len(photo_bytes, true).unwrap_or(photo_bytes) + FORM_BYTES } else { photo_bytes };
+        let limit =
+            if json { base64::encoded_len(photo_bytes, true).unwrap_or(photo_bytes) + FORM_BYTES } else { photo_bytes };
         let Received { bytes, memory } = body::read(app, body, limit).await?;
         let once = idempotency::of(&parts, &bytes)?;
         let form = if json { Form::Json(body::json(&bytes)?) } else { Form::Photo(not_empty(bytes)?, None) };
@@ -310,7 +311,12 @@ mod tests {
         for bad in ["{}", r#"{"url": "a", "base64": "AAEC"}"#, r#"{"base64": "A*"}"#, r#"{"url": ""}"#] {
             assert_eq!(input(bad).unwrap_err().kind, Kind::InvalidBody, "{bad}");
         }
-        for bad in [r#"{"url": null}"#, r#"{"uri": "x"}"#, r#"{"url": "a", "box": [1, 2, 3]}"#, r#"{"url": "a", "box": [-1, 2, 3, 4]}"#] {
+        for bad in [
+            r#"{"url": null}"#,
+            r#"{"uri": "x"}"#,
+            r#"{"url": "a", "box": [1, 2, 3]}"#,
+            r#"{"url": "a", "box": [-1, 2, 3, 4]}"#,
+        ] {
             assert!(serde_json::from_str::<PhotoJson>(bad).is_err(), "{bad}");
         }
     }

@@ -9,7 +9,7 @@ use std::fmt::Display;
 use utoipa::ToSchema;
 
 /// Media type of every error.
-pub const PROBLEM_JSON: &str = "application/problem+json";
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 /// Characters of received values that are sent back.
 const SHOWN_CHARS: usize = 200;
 
@@ -19,29 +19,29 @@ macro_rules! kinds {
         /// 413 and 415 bodies of the wrong size or type, 422 requests that are well formed but whose photo, URL or
         /// attribute cannot be used, 409 a conflict with what is stored.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Kind { $($(#[doc = $meaning])+ $name,)+ }
+        pub(super) enum Kind { $($(#[doc = $meaning])+ $name,)+ }
 
         impl Kind {
             /// Every kind, in the order of the statuses.
-            pub const ALL: &[Kind] = &[$(Kind::$name,)+];
+            pub(super) const ALL: &[Kind] = &[$(Kind::$name,)+];
 
             /// Last segment of the kind's URI.
-            pub fn slug(self) -> &'static str {
+            pub(super) fn slug(self) -> &'static str {
                 match self { $(Kind::$name => $slug,)+ }
             }
 
             /// Status it is sent with.
-            pub fn status(self) -> StatusCode {
+            pub(super) fn status(self) -> StatusCode {
                 match self { $(Kind::$name => StatusCode::$status,)+ }
             }
 
             /// Short name, the same for every occurrence.
-            pub fn title(self) -> &'static str {
+            pub(super) fn title(self) -> &'static str {
                 match self { $(Kind::$name => $title,)+ }
             }
 
             /// What it means, for readers of the documentation.
-            pub fn meaning(self) -> &'static str {
+            pub(super) fn meaning(self) -> &'static str {
                 match self { $(Kind::$name => concat!($($meaning,)+).trim_ascii(),)+ }
             }
         }
@@ -121,7 +121,7 @@ kinds! {
 
 /// One occurrence of a [`Kind`].
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub(super) struct Problem {
     pub(super) kind: Kind,
     detail: String,
     expected: Option<String>,
@@ -139,51 +139,51 @@ pub struct Problem {
     "request_id": "6f9619ff-8b86-4d01-b42d-00cf4fc964ff",
     "received": "30000x30000", "limit": 50_000_000
 }))]
-pub struct ProblemBody {
+pub(super) struct ProblemBody {
     /// URI of the kind of problem; stable, and it can be opened.
     #[serde(rename = "type")]
     #[schema(pattern = "^/problems/[a-z-]+$")]
-    pub kind: String,
+    pub(super) kind: String,
     /// Short name of the kind.
-    pub title: &'static str,
+    pub(super) title: &'static str,
     /// HTTP status.
     #[schema(minimum = 400, maximum = 599)]
-    pub status: u16,
+    pub(super) status: u16,
     /// What went wrong this time, for a person.
-    pub detail: String,
+    pub(super) detail: String,
     /// URI of this occurrence; it ends in the request's id.
-    pub instance: String,
+    pub(super) instance: String,
     /// The request's id, as in `X-Request-Id` and in the log.
-    pub request_id: String,
+    pub(super) request_id: String,
     /// What would have been accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
-    pub expected: Option<String>,
+    pub(super) expected: Option<String>,
     /// What came, shortened.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
-    pub received: Option<String>,
+    pub(super) received: Option<String>,
     /// The limit that was passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u64, required = false)]
-    pub limit: Option<u64>,
+    pub(super) limit: Option<u64>,
 }
 
 impl Problem {
     /// A problem with a sentence for a person.
-    pub fn new(kind: Kind, detail: impl Display) -> Self {
+    pub(super) fn new(kind: Kind, detail: impl Display) -> Self {
         let detail = detail.to_string();
         Self { kind, detail, expected: None, received: None, limit: None, headers: Vec::new() }
     }
 
     /// A fault of ours: the cause goes to the log, the client gets the request's id.
-    pub fn internal(cause: impl Display) -> Self {
+    pub(super) fn internal(cause: impl Display) -> Self {
         tracing::error!(%cause, "internal error");
         Self::new(Kind::Internal, "the service failed; its log has the cause under this request's id")
     }
 
     /// `name` had to be `expected` and was `received`.
-    pub fn invalid(name: &str, expected: impl Display, received: impl Display) -> Self {
+    pub(super) fn invalid(name: &str, expected: impl Display, received: impl Display) -> Self {
         let received = shortened(&received.to_string());
         Self::new(Kind::InvalidParameter, format!("{name}: expected {expected}, received `{received}`"))
             .expected(expected)
@@ -192,47 +192,47 @@ impl Problem {
 
     /// The same under another kind.
     #[must_use]
-    pub fn kind(mut self, kind: Kind) -> Self {
+    pub(super) fn kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
     }
 
     /// Says what would have been accepted.
     #[must_use]
-    pub fn expected(mut self, expected: impl Display) -> Self {
+    pub(super) fn expected(mut self, expected: impl Display) -> Self {
         self.expected = Some(expected.to_string());
         self
     }
 
     /// Says what came, shortened.
     #[must_use]
-    pub fn received(mut self, received: impl Display) -> Self {
+    pub(super) fn received(mut self, received: impl Display) -> Self {
         self.received = Some(shortened(&received.to_string()));
         self
     }
 
     /// Names the limit that was passed.
     #[must_use]
-    pub fn limit(mut self, limit: u64) -> Self {
+    pub(super) fn limit(mut self, limit: u64) -> Self {
         self.limit = Some(limit);
         self
     }
 
     /// Adds `Retry-After`.
     #[must_use]
-    pub fn retry_after(self, seconds: u64) -> Self {
+    pub(super) fn retry_after(self, seconds: u64) -> Self {
         self.header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
     /// Adds a header to the response.
     #[must_use]
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
     /// The body, for the request of this id.
-    pub fn body(&self, request_id: &str) -> ProblemBody {
+    pub(super) fn body(&self, request_id: &str) -> ProblemBody {
         ProblemBody {
             kind: format!("/problems/{}", self.kind.slug()),
             title: self.kind.title(),

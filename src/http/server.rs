@@ -63,7 +63,10 @@ pub async fn run(listener: TcpListener, config: AppConfig, shutdown: impl Future
 }
 
 /// The next connection and its place among those allowed. Cancel-safe: a place not used is given back.
-async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> (TcpStream, Option<tokio::sync::OwnedSemaphorePermit>) {
+async fn accept(
+    listener: &TcpListener,
+    free: &Arc<Semaphore>,
+) -> (TcpStream, Option<tokio::sync::OwnedSemaphorePermit>) {
     // The semaphore is never closed, so there is always a place in the end.
     let place = Arc::clone(free).acquire_owned().await.ok();
     loop {

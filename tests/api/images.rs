@@ -1,0 +1,57 @@
+//! Photos in and out.
+
+use super::photos::{jpeg, photo};
+use super::server::{json, problem, start};
+use image::ImageFormat;
+use reqwest::{Method, StatusCode};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_uploaded_photo_comes_back_byte_for_byte() {
+    let Some(server) = start().await else { return };
+    server.product("p").await;
+    let made = json(server.post_photo("/v1/products/p/images", jpeg()), 201).await;
+    let id = made["image_id"].as_str().unwrap();
+    assert_eq!(made["sha256"].as_str().unwrap()[..16], *id);
+    let path = format!("/v1/products/p/images/{id}");
+    let back = server.get(&path).send().await.unwrap();
+    for (name, value) in
+        [("content-type", "image/jpeg"), ("content-disposition", "inline"), ("x-content-type-options", "nosniff")]
+    {
+        assert_eq!(back.headers()[name], value);
+    }
+    let tag = back.headers()["etag"].clone();
+    assert_eq!(back.bytes().await.unwrap(), jpeg());
+    let again = server.get(&path).header("if-none-match", &tag).send().await.unwrap();
+    assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    let small = server.get(&format!("{path}?size=64")).send().await.unwrap();
+    assert_ne!(small.headers()["etag"], tag);
+    let small = image::load_from_memory(&small.bytes().await.unwrap()).unwrap();
+    assert_eq!(small.width().max(small.height()), 64);
+    let seen = json(server.get(&format!("{path}?include=embedding,masks")), 200).await;
+    assert_eq!(seen["sha256"], made["sha256"]);
+    assert_eq!(seen["embedding"].as_array().unwrap().len(), 256);
+    assert_eq!(server.request(Method::DELETE, &path).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    problem(server.get(&path), 404, "unknown-image").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_photo_under_an_id_is_replaced() {
+    let Some(server) = start().await else { return };
+    server.product("p").await;
+    let put = |bytes| server.put("/v1/products/p/images/front").header("content-type", "image/png").body(bytes);
+    let first = json(put(photo(ImageFormat::Png, 1)), 201).await;
+    let second = json(put(photo(ImageFormat::Png, 2)), 200).await;
+    assert_ne!(first["sha256"], second["sha256"]);
+    let record = json(server.get("/v1/products/p"), 200).await;
+    assert_eq!(record["images"].as_array().unwrap().len(), 1);
+    assert_eq!(record["images"][0]["sha256"], second["sha256"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stored_photos_are_looked_at_whole() {
+    let Some(server) = start().await else { return };
+    server.product("p").await;
+    problem(server.post_photo("/v1/products/p/images?box=1,1,99,99", jpeg()), 400, "unknown-parameter").await;
+    let body = serde_json::json!({"base64": "AAEC", "box": [1, 1, 99, 99]});
+    problem(server.post("/v1/products/p/images").json(&body), 400, "invalid-body").await;
+}

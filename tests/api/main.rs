@@ -1,0 +1,14 @@
+//! The HTTP API through a real listener and the real service, a file a route.
+//! Without a model bundle there is no service: the tests then say SKIPPED and pass.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod analyze;
+mod auth;
+mod bad_input;
+mod document;
+mod images;
+mod observed;
+mod photos;
+mod products;
+mod server;
+mod similar;

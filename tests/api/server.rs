@@ -1,0 +1,128 @@
+//! A server of a test's own: a fresh data directory, any free port, stopped when the test ends.
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::{Arc, Once};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use vitrine::http::{AppConfig, HttpLimits, KeyRing};
+use vitrine::scheduler::SchedulerConfig;
+use vitrine::service::{Service, ServiceConfig};
+
+pub struct Server {
+    pub base: String,
+    client: reqwest::Client,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<std::io::Result<()>>,
+    _data: TempDir,
+}
+
+/// Starts a server, or `None`, loudly, when there is no model bundle to start one with.
+pub async fn start() -> Option<Server> {
+    start_with(None, HttpLimits::default()).await
+}
+
+pub async fn start_with(keys: Option<KeyRing>, limits: HttpLimits) -> Option<Server> {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        // Somebody else may have been first; the provider is the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    let data = tempfile::tempdir().unwrap();
+    let service = open(data.path()).await?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let config = AppConfig { service, keys: keys.map(Arc::new), limits };
+    let served = tokio::spawn(vitrine::http::run(listener, config, async {
+        let _ = stopped.await;
+    }));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    Some(Server { base, client, stop: Some(stop), served, _data: data })
+}
+
+/// The one place that knows how a service is opened.
+async fn open(data: &Path) -> Option<Arc<Service>> {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    if !models.join("default/manifest.json").exists() {
+        eprintln!("SKIPPED: no model bundle at {}", models.display());
+        return None;
+    }
+    let lanes = SchedulerConfig { threads: 1, interactive_queue: 64, bulk_queue: 64 };
+    let config = ServiceConfig {
+        data_dir: data.to_path_buf(),
+        models_dir: models,
+        model: "default".to_owned(),
+        limits: Default::default(),
+        fetch: Default::default(),
+        photos: lanes,
+        reads: lanes,
+        write_queue: 64,
+    };
+    // Loading a model takes a second of a core: not on the runtime.
+    let service = tokio::task::spawn_blocking(move || Service::open(config)).await.unwrap();
+    Some(Arc::new(service.expect("the service opens")))
+}
+
+impl Server {
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    pub fn put(&self, path: &str) -> RequestBuilder {
+        self.request(Method::PUT, path)
+    }
+
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.request(Method::POST, path)
+    }
+
+    pub fn post_photo(&self, path: &str, bytes: Vec<u8>) -> RequestBuilder {
+        self.post(path).header("content-type", "image/jpeg").body(bytes)
+    }
+
+    /// Stores a product without images.
+    pub async fn product(&self, id: &str) {
+        let response = self.put(&format!("/v1/products/{id}")).json(&serde_json::json!({})).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::CREATED);
+    }
+
+    /// Asks for shutdown and waits until the server has ended.
+    pub async fn stop(mut self) -> std::io::Result<()> {
+        drop(self.stop.take());
+        self.served.await.unwrap()
+    }
+}
+
+/// The response's JSON, after a look at its status.
+pub async fn json(request: RequestBuilder, status: u16) -> Value {
+    let response = request.send().await.unwrap();
+    let received = response.status();
+    let text = response.text().await.unwrap();
+    assert_eq!(received.as_u16(), status, "{text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// A problem of this status and kind, well formed.
+pub async fn problem(request: RequestBuilder, status: u16, kind: &str) -> Value {
+    is_problem(request.send().await.unwrap(), status, kind).await
+}
+
+pub async fn is_problem(response: Response, status: u16, kind: &str) -> Value {
+    assert_eq!(response.headers()["content-type"], "application/problem+json", "{response:?}");
+    let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let received = response.status().as_u16();
+    let body: Value = response.json().await.unwrap();
+    assert_eq!((received, body["type"].as_str().unwrap()), (status, format!("/problems/{kind}").as_str()), "{body}");
+    assert_eq!(body["status"], status);
+    assert_eq!(body["request_id"], id);
+    assert!(body["instance"].as_str().unwrap().starts_with("/requests/"));
+    assert!(!body["title"].as_str().unwrap().is_empty() && !body["detail"].as_str().unwrap().is_empty());
+    body
+}
