@@ -37,9 +37,9 @@ impl fmt::Display for Scope {
 
 /// Who sent a request: the id of the key, empty when everything is open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Caller {
+pub(super) struct Caller {
     /// Id of the key, for logs and idempotency; never the key.
-    pub key_id: String,
+    pub(super) key_id: String,
 }
 
 /// One key as the file has it.

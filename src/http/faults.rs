@@ -4,8 +4,8 @@
 use super::problem::{Kind, Problem};
 use crate::catalog::CatalogError;
 use crate::filter::FilterError;
-use crate::photo::PhotoError;
 use crate::photo::FetchError;
+use crate::photo::PhotoError;
 use crate::scheduler::SchedulerError;
 use crate::service::ServiceError;
 use crate::similar::SimilarError;

@@ -190,13 +190,6 @@ impl Problem {
             .received(received)
     }
 
-    /// The same under another kind.
-    #[must_use]
-    pub(super) fn kind(mut self, kind: Kind) -> Self {
-        self.kind = kind;
-        self
-    }
-
     /// Says what would have been accepted.
     #[must_use]
     pub(super) fn expected(mut self, expected: impl Display) -> Self {
