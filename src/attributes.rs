@@ -147,13 +147,13 @@ mod tests {
         .unwrap()
     }
 
-    fn decided(logits: [Vec<f32>; 3]) -> Vec<(String, Option<String>, usize)> {
-        decide(&manifest(), &logits).into_iter().map(|a| (a.name, a.value, a.candidates.len())).collect()
+    fn decided(logits: &[Vec<f32>]) -> Vec<(String, Option<String>, usize)> {
+        decide(&manifest(), logits).into_iter().map(|a| (a.name, a.value, a.candidates.len())).collect()
     }
 
     #[test]
     fn a_sure_head_asserts_and_an_unsure_one_lists_candidates() {
-        let answers = decided([vec![9.0, 0.0, 0.0], vec![0.1, 0.0], vec![3.0, 2.0]]);
+        let answers = decided(&[vec![9.0, 0.0, 0.0], vec![0.1, 0.0], vec![3.0, 2.0]]);
         let expect = |n: &str, v: Option<&str>, c| (n.to_owned(), v.map(str::to_owned), c);
         assert_eq!(
             answers,
@@ -168,10 +168,10 @@ mod tests {
 
     #[test]
     fn what_does_not_apply_is_left_out_also_when_the_probability_is_spread() {
-        let names = |logits| decided(logits).into_iter().map(|a| a.0).collect::<Vec<_>>();
-        assert_eq!(names([vec![0.0, 0.0, 9.0], vec![9.0, 0.0], vec![-9.0, -9.0]]), ["category"]);
+        let names = |logits: &[Vec<f32>]| decided(logits).into_iter().map(|a| a.0).collect::<Vec<_>>();
+        assert_eq!(names(&[vec![0.0, 0.0, 9.0], vec![9.0, 0.0], vec![-9.0, -9.0]]), ["category"]);
         // Neither dress nor shirt is sure, but a neckline it has.
-        assert_eq!(names([vec![2.0, 2.0, 1.0], vec![9.0, 0.0], vec![-9.0, -9.0]]), ["category", "neckline"]);
+        assert_eq!(names(&[vec![2.0, 2.0, 1.0], vec![9.0, 0.0], vec![-9.0, -9.0]]), ["category", "neckline"]);
     }
 
     #[test]

@@ -97,7 +97,7 @@ def _webp(image: Image.Image) -> dict[str, Case]:
         "lossless.webp": (saved(image, "WEBP", lossless=True), image, 0),
         "alpha_lossless.webp": (saved(alpha, "WEBP", lossless=True), alpha, 2),
         "alpha_lossy.webp": (saved(alpha, "WEBP", quality=92), alpha, 16),
-        "animated.webp": (frames, image, 0),
+        "animated.webp": (frames, image, 2),
     }
 
 

@@ -3,7 +3,7 @@
 
 use super::lab::Lab;
 
-/// Most bins kept; the lightest are dropped. 99 % of `catalog` has fewer than 1,400.
+/// Most bins kept; those of least weight are dropped.
 pub(super) const MOST: usize = 2000;
 /// Side of a bin: L by 4, a and b by 5 units, about two just noticeable differences.
 const SIDE: [f32; 3] = [4.0, 5.0, 5.0];
@@ -26,7 +26,7 @@ pub(super) struct Bin {
 
 /// Bins of `(color, weight)` pixels, heaviest first; pixels of no weight are skipped.
 pub(super) fn histogram(pixels: impl Iterator<Item = (Lab, f32)>) -> Vec<Bin> {
-    // A dense index of the cells (140 KB) costs a third of a hash map; bins are listed in the order they appear.
+    // A dense index of the cells (140 KB) instead of a hash map; bins are listed in the order they appear.
     let mut index = vec![u16::MAX; CELLS.iter().product()];
     let mut bins: Vec<Bin> = Vec::new();
     for (lab, weight) in pixels {

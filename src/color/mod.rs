@@ -104,8 +104,7 @@ pub enum ColorSource {
 #[derive(Clone, Debug, Default)]
 pub struct ColorPrior(pub Vec<(BasicColor, f32)>);
 
-/// Clusters k-means starts from; merging brings them down to the colors there are. With 6 a four-colored print loses
-/// its small colors, 12 changes no dominant name on `catalog` and costs half more.
+/// Clusters k-means starts from; merging brings them down to the colors there are (at most 6, and shades of them).
 const SEEDS: usize = 8;
 /// Width of the center weight: Gaussian sigma as a share of the half picture. The product sold stands in the middle,
 /// other clothes of the person wearing it toward the upper and lower edge.

@@ -9,11 +9,9 @@ use super::lab::{Lab, chroma};
 pub(super) fn name(basic: BasicColor, lab: Lab, shine: f32) -> &'static str {
     let c = chroma(lab);
     let hue = lab[2].atan2(lab[1]).to_degrees();
-    // Standard deviation of L: gold-labelled watches and jewelry of `catalog` measure 17 in the median, yellow and
-    // brown garments 9.
     let metal = shine > 14.0;
     match basic {
-        // Dark blue: L of photos labelled Navy Blue is below 30 in three of four, of Blue above.
+        // Of 224 photos labelled Navy Blue half lie below L 27, of 637 labelled Blue three quarters above 35.
         BasicColor::Blue if lab[0] < 30.0 => "navy",
         BasicColor::Grey | BasicColor::White if metal && (55.0..88.0).contains(&lab[0]) && c < 8.0 => "silver",
         BasicColor::Yellow | BasicColor::Brown | BasicColor::Beige

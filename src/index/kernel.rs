@@ -22,15 +22,17 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
         }
     }
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    // Halving keeps the order of additions fixed and short.
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-        width /= 2;
-    }
-    sums[0] + rest
+    // Widths are constants on purpose: an index that varies keeps the sums in memory, and the loop above scalar.
+    let eight = halved::<LANES, 8>(sums);
+    let four = halved::<8, 4>(eight);
+    let [a, b] = halved::<4, 2>(four);
+    a + b + rest
+}
+
+/// Upper half added to the lower; `HALF` is half of `ALL`.
+#[inline(always)]
+fn halved<const ALL: usize, const HALF: usize>(sums: [f32; ALL]) -> [f32; HALF] {
+    std::array::from_fn(|lane| sums[lane] + sums[lane + HALF])
 }
 
 /// Similarity of two unit vectors, -1 to 1: rounding may carry the dot product just outside.

@@ -11,8 +11,9 @@ use std::sync::Arc;
 /// Products a filter is tried on to estimate how many it lets pass.
 const SAMPLE: usize = 512;
 
-/// Costs in nanoseconds, measured with 256-d vectors on a Zen 4 core: a vector read in order, one met on a walk
-/// (a cache miss), a filter on a product, and how many vectors a walk looks at for each it returns.
+/// Costs in nanoseconds with 256-d vectors on a Zen 4 core: a vector read in order (measured), one met on a walk (a
+/// cache miss more), a filter on a product, and how many vectors a walk looks at for each it returns. The last three
+/// are estimates: they decide how long a search takes, not what it finds.
 const SCAN_NS: f64 = 40.0;
 const WALK_NS: f64 = 150.0;
 const FILTER_NS: f64 = 60.0;

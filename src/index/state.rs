@@ -130,7 +130,7 @@ impl State {
     }
 
     /// The new state of a product; false when a change at least as new is in already.
-    pub(super) fn apply(&mut self, seq: u64, product_id: &str, new: Option<&IndexedProduct>) -> bool {
+    pub(super) fn apply(&mut self, seq: u64, product_id: &str, new: Option<IndexedProduct>) -> bool {
         let known = self.product(product_id).map(|product| product.seq);
         let known = known.or_else(|| self.gone.get(product_id).copied());
         if seq <= self.floor || known.is_some_and(|known| seq <= known) {
@@ -144,7 +144,7 @@ impl State {
         true
     }
 
-    fn put(&mut self, seq: u64, new: &IndexedProduct) {
+    fn put(&mut self, seq: u64, new: IndexedProduct) {
         let slot = self.slot_for(&new.product_id);
         let old = self.slots[slot as usize].take();
         let (id, old_images) = match &old {
@@ -177,7 +177,7 @@ impl State {
         }
         let facets = match &old {
             Some(old) if *old.facets == new.facets => old.facets.clone(),
-            _ => Arc::new(new.facets.clone()),
+            _ => Arc::new(new.facets),
         };
         self.gone.remove(&id);
         self.by_id.insert(id.clone(), slot);

@@ -55,11 +55,7 @@ struct Sample {
 pub(super) fn unit(size: Size, i: usize) -> (f32, f32) {
     let (x, y) = size.xy(i);
     let to = |v: usize, n: usize| {
-        if n > 1 {
-            2.0 * v as f32 / (n - 1) as f32 - 1.0
-        } else {
-            0.0
-        }
+        if n > 1 { 2.0 * v as f32 / (n - 1) as f32 - 1.0 } else { 0.0 }
     };
     (to(x, size.width), to(y, size.height))
 }
@@ -78,33 +74,22 @@ pub(super) fn in_ring(size: Size, i: usize) -> bool {
 
 /// Fits the border of `picture`.
 pub(super) fn fit(picture: &Working, size: Size) -> Border {
-    let ring: Vec<Sample> = (0..size.len())
-        .filter(|&i| in_ring(size, i))
-        .map(|i| sample(picture, size, i))
-        .collect();
+    let ring: Vec<Sample> = (0..size.len()).filter(|&i| in_ring(size, i)).map(|i| sample(picture, size, i)).collect();
     let mut free: Vec<&Sample> = ring.iter().collect();
-    let mut border = Border {
-        planes: Vec::new(),
-        share: 0.0,
-        noise: 0.0,
-    };
+    let mut border = Border { planes: Vec::new(), share: 0.0, noise: 0.0 };
     let mut error = 0.0;
     let mut covered = 0;
     for nth in 0..2 {
         let Some((plane, radius)) = surface(&free) else {
             break;
         };
-        let (mine, rest): (Vec<_>, Vec<_>) = free
-            .into_iter()
-            .partition(|s| squared(s.lab, plane.at(s.x, s.y)) <= radius * radius);
+        let (mine, rest): (Vec<_>, Vec<_>) =
+            free.into_iter().partition(|s| squared(s.lab, plane.at(s.x, s.y)) <= radius * radius);
         free = rest;
         if nth > 0 && !spans(&mine, &ring) {
             break;
         }
-        error += mine
-            .iter()
-            .map(|s| squared(s.lab, plane.at(s.x, s.y)))
-            .sum::<f32>();
+        error += mine.iter().map(|s| squared(s.lab, plane.at(s.x, s.y))).sum::<f32>();
         covered += mine.len();
         border.planes.push(plane);
         if covered * 20 > ring.len() * 19 {
@@ -129,12 +114,7 @@ fn sample(picture: &Working, size: Size, i: usize) -> Sample {
         3
     };
     let (x, y) = unit(size, i);
-    Sample {
-        x,
-        y,
-        lab: picture.lab[i],
-        side,
-    }
+    Sample { x, y, lab: picture.lab[i], side }
 }
 
 /// A second surface is background only if it reaches both the left and the right edge, as a floor does;
@@ -155,16 +135,10 @@ fn surface(samples: &[&Sample]) -> Option<(Plane, f32)> {
     let mut plane = Plane(start.map(|v| [v, 0.0, 0.0]));
     let mut radius = MAX_RADIUS;
     for _ in 0..6 {
-        let near: Vec<&Sample> = samples
-            .iter()
-            .copied()
-            .filter(|s| squared(s.lab, plane.at(s.x, s.y)) <= radius * radius)
-            .collect();
+        let near: Vec<&Sample> =
+            samples.iter().copied().filter(|s| squared(s.lab, plane.at(s.x, s.y)) <= radius * radius).collect();
         plane = least_squares(&near).unwrap_or(plane);
-        let sum: f32 = near
-            .iter()
-            .map(|s| squared(s.lab, plane.at(s.x, s.y)))
-            .sum();
+        let sum: f32 = near.iter().map(|s| squared(s.lab, plane.at(s.x, s.y))).sum();
         let rms = (sum / near.len().max(1) as f32).sqrt();
         radius = (3.0 * rms).clamp(3.0, MAX_RADIUS);
     }
@@ -200,8 +174,7 @@ fn least_squares(samples: &[&Sample]) -> Option<Plane> {
         }
     }
     let det = |m: &[[f64; 3]; 3]| {
-        m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1])
-            - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
+        m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1]) - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
             + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])
     };
     let whole = det(&m);

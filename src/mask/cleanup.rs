@@ -11,9 +11,7 @@ use crate::color::lab::Lab;
 pub(super) fn open_holes(size: Size, background: &mut [bool], distance: &[f32], noise: f32) {
     // Flat means as near to the surface as the border itself is.
     let near = (1.5 * noise + 0.8).min(0.6 * reach(noise));
-    let inside: Vec<bool> = (0..size.len())
-        .map(|i| !background[i] && distance[i] <= near)
-        .collect();
+    let inside: Vec<bool> = (0..size.len()).map(|i| !background[i] && distance[i] <= near).collect();
     let total = size.len() as f32;
     let holes: Vec<Component> = components(size, &inside)
         .into_iter()
@@ -62,26 +60,19 @@ pub(super) fn shadow(
     surface: &[Lab],
     gradient: &[f32],
 ) -> Vec<bool> {
-    // Steps above this a pixel are contours (CIE76); penumbras of studio shots stay below 4.
+    // Steps above this a pixel are contours, not penumbras (CIE76); set by eye on studio shots.
     const SOFT: f32 = 4.0;
     let like = |i: usize| {
         let (own, back) = (picture.lab[i], surface[i]);
         let darker = back[0] - own[0];
         let tint = (own[1] - back[1]).hypot(own[2] - back[2]);
         // Darker light scales chroma down too, so colored backgrounds are allowed more.
-        (0.5..45.0).contains(&darker)
-            && tint < 3.0 + 0.25 * back[1].hypot(back[2])
-            && gradient[i] < SOFT
+        (0.5..45.0).contains(&darker) && tint < 3.0 + 0.25 * back[1].hypot(back[2]) && gradient[i] < SOFT
     };
     let seeds = (0..size.len()).filter(|&i| background[i]);
-    let reached = grow(size, seeds, |i| like(i));
-    let mut shade: Vec<bool> = (0..size.len())
-        .map(|i| reached[i] && !background[i])
-        .collect();
-    let product: Vec<usize> = (0..size.len())
-        .filter(|&i| !reached[i])
-        .map(|i| i / size.width)
-        .collect();
+    let reached = grow(size, seeds, like);
+    let mut shade: Vec<bool> = (0..size.len()).map(|i| reached[i] && !background[i]).collect();
+    let product: Vec<usize> = (0..size.len()).filter(|&i| !reached[i]).map(|i| i / size.width).collect();
     let (Some(&top), Some(&bottom)) = (product.first(), product.last()) else {
         // Everything reached: this is a pale product without contour, not a shadow.
         shade.fill(false);

@@ -40,11 +40,7 @@ impl Size {
 }
 
 /// Grows from `seeds` through pixels that `admit`, four-connected; returns everything reached, seeds included.
-pub(super) fn grow(
-    size: Size,
-    seeds: impl Iterator<Item = usize>,
-    mut admit: impl FnMut(usize) -> bool,
-) -> Vec<bool> {
+pub(super) fn grow(size: Size, seeds: impl Iterator<Item = usize>, mut admit: impl FnMut(usize) -> bool) -> Vec<bool> {
     let mut reached = vec![false; size.len()];
     let mut stack: Vec<usize> = Vec::new();
     for seed in seeds {
@@ -85,7 +81,6 @@ impl Component {
         let sum: usize = self.pixels.iter().map(|&i| i / size.width).sum();
         sum as f32 / self.area().max(1) as f32
     }
-
 }
 
 /// Connected regions of `inside`, in raster order of their first pixel.
@@ -98,11 +93,7 @@ pub(super) fn components(size: Size, inside: &[bool]) -> Vec<Component> {
         }
         seen[start] = true;
         let (x, y) = size.xy(start);
-        let mut part = Component {
-            pixels: vec![start],
-            xs: x..x + 1,
-            ys: y..y + 1,
-        };
+        let mut part = Component { pixels: vec![start], xs: x..x + 1, ys: y..y + 1 };
         let mut next = 0;
         while let Some(&i) = part.pixels.get(next) {
             next += 1;
@@ -124,10 +115,7 @@ pub(super) fn components(size: Size, inside: &[bool]) -> Vec<Component> {
 /// Marks every pixel within `radius` (chessboard distance) of a marked one.
 pub(super) fn dilate(size: Size, marked: &[bool], radius: usize) -> Vec<bool> {
     let mut rows = vec![false; size.len()];
-    for (line, out) in marked
-        .chunks_exact(size.width)
-        .zip(rows.chunks_exact_mut(size.width))
-    {
+    for (line, out) in marked.chunks_exact(size.width).zip(rows.chunks_exact_mut(size.width)) {
         for (x, _) in line.iter().enumerate().filter(|(_, m)| **m) {
             out[x.saturating_sub(radius)..(x + radius + 1).min(size.width)].fill(true);
         }
@@ -172,14 +160,8 @@ impl Integral {
     /// Mean and standard deviation of the window of `radius` around pixel `i`, cut at the picture's edge.
     pub(super) fn window(&self, i: usize, radius: usize) -> (f32, f32) {
         let (x, y) = self.size.xy(i);
-        let (x0, x1) = (
-            x.saturating_sub(radius),
-            (x + radius + 1).min(self.size.width),
-        );
-        let (y0, y1) = (
-            y.saturating_sub(radius),
-            (y + radius + 1).min(self.size.height),
-        );
+        let (x0, x1) = (x.saturating_sub(radius), (x + radius + 1).min(self.size.width));
+        let (y0, y1) = (y.saturating_sub(radius), (y + radius + 1).min(self.size.height));
         let n = ((x1 - x0) * (y1 - y0)) as f64;
         let at = |x: usize, y: usize, k: usize| self.sum[y * self.width + x][k];
         let total = |k| at(x1, y1, k) - at(x0, y1, k) - at(x1, y0, k) + at(x0, y0, k);
@@ -193,10 +175,7 @@ impl Integral {
 mod tests {
     use super::*;
 
-    const SIZE: Size = Size {
-        width: 5,
-        height: 4,
-    };
+    const SIZE: Size = Size { width: 5, height: 4 };
 
     #[test]
     fn components_are_four_connected_and_know_their_box() {
@@ -206,11 +185,7 @@ mod tests {
         }
         let parts = components(SIZE, &inside);
         let areas: Vec<_> = parts.iter().map(Component::area).collect();
-        assert_eq!(
-            areas,
-            [3, 1, 2],
-            "7 and 13 touch only at a corner of the grid"
-        );
+        assert_eq!(areas, [3, 1, 2], "7 and 13 touch only at a corner of the grid");
         assert_eq!((parts[0].xs.clone(), parts[0].ys.clone()), (0..2, 0..2));
     }
 

@@ -20,8 +20,8 @@ mod skin;
 mod tests;
 pub(crate) mod working;
 
-use crate::model::RegionMap;
 use crate::color::lab::Lab;
+use crate::model::RegionMap;
 use crate::photo::Photo;
 use border::Border;
 use grid::Size;
@@ -83,8 +83,6 @@ pub enum Flag {
 
 /// Below this share of the picture there is no product to speak of.
 const LEAST_PRODUCT: f32 = 0.004;
-/// Overlap of the colors of border and middle above which the picture is fabric that fills it.
-const FABRIC: f32 = 0.62;
 /// Shorter side, in pixels, below which colors are mostly interpolation and JPEG blocks.
 const TINY: u32 = 32;
 
@@ -100,10 +98,7 @@ struct Cut {
 /// with confidence near 0.
 pub fn segment(photo: &Photo, prior: Option<&RegionMap>) -> Masks {
     let working = Working::new(photo);
-    let size = Size {
-        width: working.width,
-        height: working.height,
-    };
+    let size = Size { width: working.width, height: working.height };
     let maps = prior.and_then(|map| Maps::new(map, size));
     let gradient = edges::gradient(&working, size);
     let mut cut = by_alpha(&working).unwrap_or_else(|| {
@@ -146,7 +141,7 @@ fn by_border(working: &Working, size: Size, border: &Border, gradient: &[f32]) -
     // A flat surface may show little of itself between the edges of a close crop; a noisy one must dominate.
     let clear = border.share > 0.25 && border.noise < 1.5;
     // Stripes of a fabric are flat, too, but then the middle has the border's colors.
-    let fabric = border.share < 0.7 && scene::overlap(working, size) > FABRIC;
+    let fabric = border.share < 0.7 && scene::fabric(working, size);
     if fabric || border.planes.is_empty() || !(clear || (border.share > 0.55 && border.noise < 5.0)) {
         return None;
     }
@@ -178,11 +173,8 @@ fn by_border(working: &Working, size: Size, border: &Border, gradient: &[f32]) -
 fn soften(size: Size, product: &[bool], distance: &[f32], noise: f32) -> Vec<f32> {
     let outside: Vec<bool> = product.iter().map(|p| !p).collect();
     // Closed edges keep the flood up to three pixels away from the product.
-    let band: Vec<bool> = grid::dilate(size, &outside, 3)
-        .iter()
-        .zip(product)
-        .map(|(near, inside)| *near && *inside)
-        .collect();
+    let band: Vec<bool> =
+        grid::dilate(size, &outside, 3).iter().zip(product).map(|(near, inside)| *near && *inside).collect();
     let thresholds = sauvola::thresholds(size, distance, &band, flood::reach(noise));
     (0..size.len())
         .map(|i| match (product[i], band[i]) {
@@ -196,11 +188,7 @@ fn soften(size: Size, product: &[bool], distance: &[f32], noise: f32) -> Vec<f32
 /// Kind, confidence and flags of a studio cut.
 fn studio(size: Size, border: &Border, product: Vec<f32>, distance: &[f32]) -> Cut {
     let slope = border.planes.iter().map(border::Plane::slope).fold(0.0, f32::max);
-    let kind = if slope > 6.0 || border.planes.len() > 1 {
-        BackgroundKind::Gradient
-    } else {
-        BackgroundKind::Plain
-    };
+    let kind = if slope > 6.0 || border.planes.len() > 1 { BackgroundKind::Gradient } else { BackgroundKind::Plain };
     let (mut area, mut contrast) = (0.0f32, 0.0f32);
     for (p, d) in product.iter().zip(distance) {
         area += p;
@@ -208,7 +196,7 @@ fn studio(size: Size, border: &Border, product: Vec<f32>, distance: &[f32]) -> C
     }
     contrast /= area.max(1.0);
     let mut flags = Vec::new();
-    // White shirts on white measure 3 to 8, everything else above 12.
+    // About what white shirts on white keep of a distance to it.
     if contrast < 8.0 {
         flags.push(Flag::LowContrast);
     }
@@ -218,19 +206,13 @@ fn studio(size: Size, border: &Border, product: Vec<f32>, distance: &[f32]) -> C
     confidence *= (0.4 + contrast / 20.0).min(1.0);
     // Next to nothing found, or nearly everything: less sure.
     confidence *= (fill / 0.03).clamp(0.3, 1.0) * ((1.0 - fill) / 0.1).clamp(0.4, 1.0);
-    Cut {
-        product,
-        kind,
-        confidence,
-        flags,
-    }
+    Cut { product, kind, confidence, flags }
 }
 
 /// Scenes and fabrics.
 fn by_statistics(working: &Working, size: Size, border: &Border, maps: Option<&Maps>) -> Cut {
-    let overlap = scene::overlap(working, size);
-    if overlap > FABRIC && maps.is_none_or(|m| m.fills()) {
-        let mut cut = whole(size, BackgroundKind::None, 0.6 * overlap);
+    if maps.is_none_or(Maps::fills) && scene::fabric(working, size) {
+        let mut cut = whole(size, BackgroundKind::None, 0.5);
         // The product fills the picture on purpose: nothing failed to be separated.
         cut.flags.clear();
         return cut;
@@ -241,7 +223,7 @@ fn by_statistics(working: &Working, size: Size, border: &Border, maps: Option<&M
     Cut {
         product,
         kind: BackgroundKind::Scene,
-        confidence: trust * (1.0 - overlap) * (1.0 - 0.3 * border.share),
+        confidence: trust * (1.0 - 0.5 * border.share),
         flags: vec![Flag::SceneBackground],
     }
 }
@@ -253,22 +235,11 @@ fn whole(size: Size, kind: BackgroundKind, confidence: f32) -> Cut {
         BackgroundKind::Scene => BackgroundKind::Scene,
         _ => BackgroundKind::None,
     };
-    Cut {
-        product: vec![1.0; size.len()],
-        kind,
-        confidence,
-        flags: vec![Flag::WholePhoto],
-    }
+    Cut { product: vec![1.0; size.len()], kind, confidence, flags: vec![Flag::WholePhoto] }
 }
 
 /// Puts the three masks together.
-fn finish(
-    working: Working,
-    size: Size,
-    mut cut: Cut,
-    skin: Option<skin::Skin>,
-    maps: Option<&Maps>,
-) -> Masks {
+fn finish(working: Working, size: Size, mut cut: Cut, skin: Option<skin::Skin>, maps: Option<&Maps>) -> Masks {
     let mut skin_plane = vec![0u8; size.len()];
     let mut background = vec![0u8; size.len()];
     let byte = |v: f32| (v.clamp(0.0, 1.0) * 255.0).round() as u8;
@@ -292,9 +263,7 @@ fn finish(
         cut.flags.push(Flag::TinyPhoto);
         cut.confidence *= 0.5;
     }
-    let gray = |plane: Vec<u8>| {
-        GrayImage::from_raw(size.width as u32, size.height as u32, plane).unwrap_or_default()
-    };
+    let gray = |plane: Vec<u8>| GrayImage::from_raw(size.width as u32, size.height as u32, plane).unwrap_or_default();
     cut.flags.sort();
     Masks {
         product: gray(cut.product.iter().map(|p| byte(*p)).collect()),
@@ -336,10 +305,7 @@ impl Maps {
                 })
                 .collect()
         };
-        Some(Self {
-            product: plane(&map.product),
-            skin: plane(&map.skin),
-        })
+        Some(Self { product: plane(&map.product), skin: plane(&map.skin) })
     }
 
     /// True when the model, too, sees product nearly everywhere.

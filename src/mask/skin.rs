@@ -7,10 +7,8 @@ use super::working::Working;
 use crate::color::lab::{Converter, Lab, squared};
 
 /// Monk Skin Tone scale (Ellis Monk, Google, 2022), lightest first.
-pub(super) const MONK: [u32; 10] = [
-    0xf6ede4, 0xf3e7db, 0xf7ead0, 0xeadaba, 0xd7bd96, 0xa07e56, 0x825c43, 0x604134, 0x3a312a,
-    0x292420,
-];
+pub(super) const MONK: [u32; 10] =
+    [0xf6ede4, 0xf3e7db, 0xf7ead0, 0xeadaba, 0xd7bd96, 0xa07e56, 0x825c43, 0x604134, 0x3a312a, 0x292420];
 /// Furthest a candidate may lie from the line, after the allowance for redness.
 const NEAR: f32 = 10.5;
 /// Photos are redder and more saturated than the scale: distance toward +a and +b counts this much.
@@ -66,26 +64,16 @@ struct Region {
 }
 
 /// Finds skin and hair inside `product`. `prior` is the model's probability of skin a pixel, where there is one.
-pub(super) fn find(
-    picture: &Working,
-    size: Size,
-    product: &[bool],
-    gradient: &[f32],
-    prior: Option<&[f32]>,
-) -> Skin {
-    let mut skin = Skin {
-        mask: vec![false; size.len()],
-        ambiguous: false,
-    };
+pub(super) fn find(picture: &Working, size: Size, product: &[bool], gradient: &[f32], prior: Option<&[f32]>) -> Skin {
+    let mut skin = Skin { mask: vec![false; size.len()], ambiguous: false };
     let area = product.iter().filter(|p| **p).count();
     if area < 64 {
         return skin;
     }
     let line = line();
     // Contours cut candidates apart: an arm from the tan bag it carries.
-    let candidate: Vec<bool> = (0..size.len())
-        .map(|i| product[i] && gradient[i] < 9.0 && plausible(picture.lab[i], &line))
-        .collect();
+    let candidate: Vec<bool> =
+        (0..size.len()).map(|i| product[i] && gradient[i] < 9.0 && plausible(picture.lab[i], &line)).collect();
     let regions: Vec<Region> = components(size, &candidate)
         .into_iter()
         .filter(|part| part.area() * 500 > area)
@@ -150,12 +138,7 @@ fn measure(picture: &Working, size: Size, product: &[bool], gradient: &[f32], pa
             bare += usize::from(!product[j]);
         }
     }
-    Region {
-        lab: lab.map(|v| v / n),
-        texture: texture / n,
-        bare: bare as f32 / outline.max(1) as f32,
-        part,
-    }
+    Region { lab: lab.map(|v| v / n), texture: texture / n, bare: bare as f32 / outline.max(1) as f32, part }
 }
 
 /// A compact region in the upper part, near the middle of the product, with something dark (hair) above or beside it.
@@ -164,8 +147,7 @@ fn looks_like_face(picture: &Working, size: Size, product: &[bool], region: &Reg
     let (w, h) = (part.xs.len() as f32, part.ys.len() as f32);
     let share = part.area() as f32 / area as f32;
     let filled = part.area() as f32 / (w * h);
-    let high = part.ys.start as f32 <= 0.25 * size.height as f32
-        && part.center_y(size) < 0.42 * size.height as f32;
+    let high = part.ys.start as f32 <= 0.25 * size.height as f32 && part.center_y(size) < 0.42 * size.height as f32;
     if !high || !(0.008..0.35).contains(&share) || filled < 0.35 || w > 0.6 * size.width as f32 {
         return false;
     }
@@ -182,7 +164,9 @@ fn looks_like_face(picture: &Working, size: Size, product: &[bool], region: &Reg
 
 /// Clearly darker than the face, of little chroma or brown.
 fn is_hair(lab: Lab, face: Lab) -> bool {
-    lab[0] < (face[0] - 14.0).min(48.0) && lab[1].hypot(lab[2]) < 24.0 && lab[2] > -6.0
+    // Dark faces leave less room below them.
+    let darker = face[0] - (0.45 * face[0]).min(14.0);
+    lab[0] < darker.min(48.0) && lab[1].hypot(lab[2]) < 24.0 && lab[2] > -6.0
 }
 
 enum Verdict {

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 /// More cases would make every start slower and prove nothing more.
 const MAX_CASES: usize = 3;
@@ -45,9 +45,9 @@ pub(super) fn check(model: &Model) -> Result<(), ModelError> {
     golden.cases.iter().try_for_each(|case| check_case(model, case, &golden.tolerance, &path))
 }
 
-fn check_case(model: &Model, case: &Case, tolerance: &Tolerance, path: &PathBuf) -> Result<(), ModelError> {
+fn check_case(model: &Model, case: &Case, tolerance: &Tolerance, path: &Path) -> Result<(), ModelError> {
     let malformed = |detail: String| ModelError::Malformed {
-        path: path.clone(),
+        path: path.to_owned(),
         detail: format!("case `{}`: {detail}", case.name),
     };
     let bytes = STANDARD.decode(&case.png_base64).map_err(|e| malformed(e.to_string()))?;

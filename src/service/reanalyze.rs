@@ -26,7 +26,7 @@ impl Reanalysis {
                 Ok((0, 0)) => {}
                 Ok((done, failed)) => tracing::info!(done, failed, "stored photos analyzed by the new model"),
                 Err(error) => {
-                    tracing::error!(%error, "stored photos could not all be analyzed; the next start goes on")
+                    tracing::error!(%error, "stored photos could not all be analyzed; the next start goes on");
                 }
             }
         })?;

@@ -22,6 +22,7 @@ pub struct SimilarQuery {
 }
 
 impl SimilarError {
+    #[allow(clippy::needless_pass_by_value)] // Numbers and texts alike; an error is not where a copy hurts.
     pub(super) fn invalid(field: &'static str, expected: impl Into<String>, received: impl ToString) -> Self {
         Self::Invalid { field, expected: expected.into(), received: received.to_string().chars().take(100).collect() }
     }
@@ -105,7 +106,7 @@ fn check_source(source: &Source) -> Result<(), SimilarError> {
 fn normalized(weights: Weights) -> Result<Weights, SimilarError> {
     let all = [weights.embedding, weights.color, weights.attributes];
     let sum: f32 = all.iter().sum();
-    if all.iter().any(|weight| !(*weight >= 0.0)) || !sum.is_finite() || sum <= 0.0 {
+    if all.iter().any(|weight| weight.is_nan() || *weight < 0.0) || !sum.is_finite() || sum <= 0.0 {
         return Err(SimilarError::invalid(
             "weights",
             "numbers of at least 0, not all 0",
