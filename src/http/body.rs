@@ -7,8 +7,8 @@ use axum::Json;
 use axum::body::{Body, HttpBody};
 use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderMap, header};
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -42,15 +42,33 @@ pub(super) async fn read(app: &App, body: Body, limit: usize) -> Result<Received
             .retry_after(1)
     })?;
     let timeout = app.limits.body_timeout;
-    let collected = tokio::time::timeout(timeout, Limited::new(body, limit).collect()).await.map_err(|_| {
+    let mut body = body;
+    let collected = tokio::time::timeout(timeout, collect(&mut body, limit, told.lower())).await.map_err(|_| {
         Problem::new(Kind::BodyTimeout, format!("the body did not arrive within {} s", timeout.as_secs()))
             .limit(timeout.as_secs())
     })?;
     match collected {
-        Ok(collected) => Ok(Received { bytes: collected.to_bytes(), memory }),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit)),
+        Ok(Some(bytes)) => Ok(Received { bytes, memory }),
+        Ok(None) => {
+            discard(body).await;
+            Err(too_large(limit))
+        }
         Err(error) => Err(Problem::new(Kind::InvalidBody, format!("the body broke off: {error}"))),
     }
+}
+
+/// All of the body, `None` when it has more than `limit` bytes. `told` is the least its header promises.
+async fn collect(body: &mut Body, limit: usize, told: u64) -> Result<Option<Bytes>, axum::Error> {
+    let mut bytes = BytesMut::with_capacity(usize::try_from(told).map_or(0, |told| told.min(limit)));
+    while let Some(frame) = body.frame().await {
+        // Trailers say nothing to us.
+        let Ok(data) = frame?.into_data() else { continue };
+        if bytes.len() + data.len() > limit {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Some(bytes.freeze()))
 }
 
 fn too_large(limit: usize) -> Problem {

@@ -79,6 +79,10 @@ fn complete(document: &mut Value, keys: bool) {
 fn describe(path: &str, method: &str, operation: &mut Value, keys: bool) {
     let mut parameters = path_parameters(path);
     for mut parameter in operation["parameters"].take().as_array().cloned().unwrap_or_default() {
+        // Gathered from handlers that take `Path` themselves; those above say more.
+        if parameter["in"] == "path" {
+            continue;
+        }
         if ["filter", "weights"].contains(&parameter["name"].as_str().unwrap_or_default()) {
             as_json(&mut parameter);
         }

@@ -100,7 +100,7 @@ async fn parameters() {
     problem(server.get("/v1/products?cursor=nonsense!"), 400, "invalid-cursor").await;
     problem(server.get("/v1/products/p/similar?cursor=nonsense!"), 400, "invalid-cursor").await;
     for filter in ["red", "{\"colour\":\"red\"}", "{\"price\":\"cheap\"}", "{\"or\":[]}", "[]"] {
-        problem(server.get("/v1/products").query(&[("filter", filter)]), 400, "invalid-filter").await;
+        problem(server.get_with("/v1/products", &[("filter", filter)]), 400, "invalid-filter").await;
     }
     for (path, limit) in
         [("/v1/products", 1001), ("/v1/products", 0), ("/v1/products/p/similar", 201), ("/v1/products/p/similar", 0)]

@@ -1,6 +1,6 @@
 //! The HTTP API through a real listener and the real service, a file a route.
 //! Without a model bundle there is no service: the tests then say SKIPPED and pass.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
 mod analyze;
 mod auth;

@@ -14,7 +14,7 @@ async fn a_product_is_made_changed_listed_and_deleted() {
     let changed = json(server.put(path).json(&object!({"price": null, "tags": ["new"]})), 200).await;
     assert_eq!((&changed["title"], &changed["price"]), (&object!("Dress"), &object!(null)));
     assert_eq!(json(server.get(path), 200).await, changed);
-    let page = json(server.get("/v1/products").query(&[("filter", r#"{"in_stock": true}"#)]), 200).await;
+    let page = json(server.get_with("/v1/products", &[("filter", r#"{"in_stock": true}"#)]), 200).await;
     assert_eq!(page["items"], object!([changed]));
     let gone = server.request(Method::DELETE, path).send().await.unwrap();
     assert_eq!(gone.status(), StatusCode::NO_CONTENT);
@@ -30,7 +30,7 @@ async fn pages_follow_each_other() {
     }
     let first = json(server.get("/v1/products?limit=2"), 200).await;
     let cursor = first["next_cursor"].as_str().unwrap();
-    let second = json(server.get("/v1/products").query(&[("limit", "2"), ("cursor", cursor)]), 200).await;
+    let second = json(server.get_with("/v1/products", &[("limit", "2"), ("cursor", cursor)]), 200).await;
     assert_eq!(second["items"][0]["product_id"], "c");
     assert!(second.get("next_cursor").is_none_or(serde_json::Value::is_null));
 }

@@ -75,6 +75,11 @@ impl Server {
         self.request(Method::GET, path)
     }
 
+    /// `path` with query parameters.
+    pub fn get_with(&self, path: &str, parameters: &[(&str, &str)]) -> RequestBuilder {
+        self.get(&with_query(path, parameters))
+    }
+
     pub fn put(&self, path: &str) -> RequestBuilder {
         self.request(Method::PUT, path)
     }
@@ -98,6 +103,11 @@ impl Server {
         drop(self.stop.take());
         self.served.await.unwrap()
     }
+}
+
+pub fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+    format!("{path}?{query}")
 }
 
 /// The response's JSON, after a look at its status.

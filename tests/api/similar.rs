@@ -1,7 +1,7 @@
 //! Similar products: what was acknowledged is found, what was deleted is not.
 
 use super::photos::photo;
-use super::server::{json, problem, start};
+use super::server::{json, problem, start, with_query};
 use image::ImageFormat::Png;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json as object};
@@ -39,7 +39,7 @@ async fn filters_hold_in_query_and_body() {
         json(server.post_photo(&format!("/v1/products/{id}/images"), photo(Png, u8::from(stock))), 201).await;
     }
     let filter = r#"{"in_stock": true}"#;
-    let raw = server.post_photo("/v1/similar", photo(Png, 0)).query(&[("filter", filter)]);
+    let raw = server.post_photo(&with_query("/v1/similar", &[("filter", filter)]), photo(Png, 0));
     assert_eq!(ids(&json(raw, 200).await), ["in"]);
     let body = object!({"product_ids": ["out"], "filter": {"in_stock": true}});
     assert_eq!(ids(&json(server.post("/v1/similar").json(&body), 200).await), ["in"]);
