@@ -14,6 +14,7 @@ use bytes::Bytes;
 use std::fs::File;
 use std::future::Future;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -92,6 +93,11 @@ pub(super) fn filter(json: &str) -> Result<serde_json::Value, CliError> {
 /// The keys in `file`, if there is one.
 pub(super) fn keys(file: Option<&Path>) -> Result<Option<KeyRing>, CliError> {
     file.map(KeyRing::load).transpose().map_err(|e| CliError::Server(e.to_string()))
+}
+
+/// Whether `listen` may be opened with these keys; the rule is the server's, the words are for the command line.
+pub(super) fn refuse_open_listener(listen: SocketAddr, keys: Option<&KeyRing>) -> Result<(), CliError> {
+    http::refuse_open_listener(listen, keys).map_err(|_| CliError::OpenToAll { listen })
 }
 
 /// Answers on `listener` until `shutdown` ends, then finishes what was accepted within the drain timeout.

@@ -33,9 +33,7 @@ pub(super) fn serve(
 ) -> Result<(), CliError> {
     // Whatever can be refused at once is, before the model takes its seconds to load.
     let keys = joint::keys(server.keys_file.as_deref())?;
-    if keys.is_none() && !server.listen.ip().to_canonical().is_loopback() {
-        return Err(CliError::OpenToAll { listen: server.listen });
-    }
+    joint::refuse_open_listener(server.listen, keys.as_ref())?;
     let runtime = runtime()?;
     let bind = TcpListener::bind(server.listen);
     let refused = |source| CliError::Listen { listen: server.listen, source };

@@ -128,8 +128,9 @@ fn changed(rgb: &RgbImage) -> Result<Vec<(&'static str, Vec<u8>)>, ImageError> {
 fn recropped(rgb: &RgbImage) -> RgbImage {
     let (width, height) = (f64::from(rgb.width()), f64::from(rgb.height()));
     let [left, upper, right, lower] = CUT;
-    let (x, y) = ((width * left) as u32, (height * upper) as u32);
-    let (w, h) = ((width * (1.0 - left - right)) as u32, (height * (1.0 - upper - lower)) as u32);
+    let px = |length: f64| length.round() as u32;
+    let (x, y) = (px(width * left), px(height * upper));
+    let (w, h) = (px(width * (1.0 - left - right)), px(height * (1.0 - upper - lower)));
     crop_imm(rgb, x, y, w.max(1), h.max(1)).to_image()
 }
 

@@ -41,6 +41,7 @@ pub(super) fn parse(bytes: &[u8], folder: &Path) -> Result<Plan, String> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err("the file is UTF-16; save it as UTF-8".into());
     }
+    let bytes = without_mark(bytes);
     let mut reader = reader(bytes);
     let head = reader.byte_headers().map_err(|e| e.to_string())?.clone();
     let (columns, ignored_columns) = head_columns(&head)?;
@@ -53,7 +54,7 @@ pub(super) fn parse(bytes: &[u8], folder: &Path) -> Result<Plan, String> {
         if rows > MAX_ROWS {
             return Err(format!("more than {MAX_ROWS} rows; split the manifest"));
         }
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = record.position().map_or(0, |p| line(bytes, p));
         if let Err((cause, detail)) = parser.row(line, &record) {
             parser.plan.rejected.push(Rejected { line, cause, detail });
         }
@@ -61,8 +62,22 @@ pub(super) fn parse(bytes: &[u8], folder: &Path) -> Result<Plan, String> {
     Ok(parser.plan)
 }
 
+/// Without the byte order mark of UTF-8.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// Line on which a record starts, the head's being 1. The position `csv` gives lies before the line feed of a CRLF
+/// and before blank lines.
+fn line(bytes: &[u8], position: &csv::Position) -> u64 {
+    let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+    let rest = bytes.get(start..).unwrap_or_default();
+    let ends = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n'));
+    position.line() + ends.filter(|b| **b == b'\n').count() as u64
+}
+
 fn reader(bytes: &[u8]) -> csv::Reader<&[u8]> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let bytes = without_mark(bytes);
     csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).delimiter(delimiter(bytes)).from_reader(bytes)
 }
 

@@ -41,6 +41,18 @@ fn a_manifest_of_a_spreadsheet() {
 }
 
 #[test]
+fn lines_are_those_an_editor_shows() {
+    for end in ["\n", "\r\n"] {
+        let csv = ["product_id,image_uri", "p,1.jpg", "", "p,", "\"q\nq\",2.jpg", "q,"].join(end);
+        assert_eq!(
+            causes(&plan(csv.as_bytes())).iter().map(|(line, _)| *line).collect::<Vec<_>>(),
+            [4, 5, 7],
+            "{end:?}"
+        );
+    }
+}
+
+#[test]
 fn bad_rows_are_rejected_one_by_one() {
     let plan = plan(
         b"product_id,image_uri,price\n\
