@@ -1,0 +1,1 @@
+"""Training code of Vitrine: photos and labels in, a model bundle (`models/<name>/`) out. See README.md."""
