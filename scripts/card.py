@@ -78,8 +78,11 @@ def notes(figures: dict[str, Any]) -> list[str]:
         "their area, mirrored, brightened x1.1 to 1.25 and re-compressed (JPEG 50 to 70) find their own file first among "
         "all catalog photos; `recall_hard`: 64 to 81 % of the area."
     ]
-    if "agreement" in figures:
-        a = figures["agreement"]
-        out += ["", f"The gallery was computed with an int8 backbone; on {a['n']} photos its embeddings agree with the "
-                f"exported file's to a cosine of at least {a['min_cosine']:.5f}."]  # fmt: skip
+    for view, a in figures.get("agreement", {}).items():
+        out += [
+            "",
+            f"{a['n']} `{view}` photos went through the whole file; for the others the features came from the same backbone in "
+            f"int8 and only the last layers from the file. Where both were computed their embeddings agree to a cosine of "
+            f"{a['min_cosine']:.5f} or more.",
+        ]
     return out

@@ -14,10 +14,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.shape_inference
 import onnxruntime as ort
+from numpy.typing import NDArray
 from onnx.utils import Extractor
 
 from . import augment, dataset, measure, options, photos
+from .net import EMBEDDING_DIM
 
 _net: ort.InferenceSession | None = None
 
@@ -30,15 +33,20 @@ def session(model: bytes) -> ort.InferenceSession:
 
 
 def tail(model: bytes) -> bytes:
-    """What follows the pooled features, cut out of the file."""
-    whole = onnx.load_from_string(model)
+    """What follows the pooled features, cut out of the file and opened to any number of photos at once."""
+    whole = onnx.shape_inference.infer_shapes(onnx.load_from_string(model))
     outputs = [o.name for o in whole.graph.output]
     part: onnx.ModelProto = Extractor(whole).extract_model(["features"], outputs)
+    del part.graph.value_info[:]
+    for value in [*part.graph.input, *part.graph.output]:
+        value.type.tensor_type.shape.dim[0].dim_param = "photos"
     return part.SerializeToString()
 
 
 def split_outputs(values: list[dict[str, measure.F32]], photo: list[int]) -> measure.Answers:
     """One dict a photo to arrays."""
+    if not values:
+        return measure.Answers(np.zeros(0, np.int64), {}, np.zeros((0, EMBEDDING_DIM), np.float32))
     logits = {name: np.stack([v[name] for v in values]) for name in values[0] if name != "embedding"}
     return measure.Answers(np.array(photo, np.int64), logits, np.stack([v["embedding"] for v in values]))
 
@@ -71,7 +79,20 @@ def from_cache(model: bytes, args: argparse.Namespace, rows: list[dataset.Row], 
     """All cached photos through the file's last layers."""
     seen = dataset.views(args.cache, rows, [view], dataset.columns(parts))
     net = session(tail(model))
-    return split_outputs([run(net, {"features": x[None].astype(np.float32)}) for x in seen.x], list(seen.photo))
+    names = [o.name for o in net.get_outputs()]
+    blocks = [net.run(None, {"features": seen.x[i : i + 512].astype(np.float32)}) for i in range(0, len(seen), 512)]
+    whole = {name: np.concatenate([np.asarray(b[k]) for b in blocks]) for k, name in enumerate(names)} if blocks else {}
+    z = whole.pop("embedding", np.zeros((0, EMBEDDING_DIM), np.float32))
+    return measure.Answers(seen.photo, whole, z)
+
+
+def replace(seen: measure.Answers, exact: measure.Answers, here: NDArray[np.int64]) -> dict[str, Any]:
+    """Put the whole file's answers in place of those from the cache; returns how far they were apart."""
+    cosine = (seen.z[here] * exact.z).sum(1)
+    seen.z[here] = exact.z
+    for name, values in exact.logits.items():
+        seen.logits[name][here] = values
+    return {"n": len(here), "min_cosine": float(cosine.min()), "mean_cosine": float(cosine.mean())}
 
 
 def main() -> None:
@@ -81,7 +102,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=options.REPOSITORY / "models/default")
     parser.add_argument("--trained", type=Path, default=options.home() / "trained.npz", help="for the names of the features")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--gallery-only", action="store_true", help="quick: val and queries from the cache as well")
+    parser.add_argument("--exact", type=int, default=10**9, help="val photos (and as many queries) through the whole file; "
+                        "the others from the cache")  # fmt: skip
     parser.add_argument("--out", type=Path, default=options.home() / "figures.json")
     args = parser.parse_args()
     rows = dataset.read(args.table, args.sources)
@@ -89,25 +111,18 @@ def main() -> None:
     listing = json.loads((args.model / "manifest.json").read_text())
     labels = {h["name"]: h["labels"] for h in listing["heads"]}
     model = (args.model / "model.onnx").read_bytes()
-    seen = from_cache(model, args, rows, parts, "clean")
-    cached = {view: dataset.views(args.cache, rows, [view], dataset.columns(parts)) for view in ("query", "hard")}
-    queries: dict[str, measure.Answers] = {}
+    rng = np.random.default_rng(args.seed)
+    answers: dict[str, measure.Answers] = {}
     agreement: dict[str, Any] = {}
-    if args.gallery_only:
-        queries = {view: from_cache(model, args, rows, parts, view) for view, v in cached.items() if len(v)}
-    else:
-        val = [i for i, r in enumerate(rows) if r["split"] == "val"]
-        exact = through_file(model, args, rows, val, "clean")
-        at = {int(photo): i for i, photo in enumerate(seen.photo)}
-        here = np.array([at[i] for i in val])
-        cosine = (seen.z[here] * exact.z).sum(1)
-        agreement = {"n": len(val), "min_cosine": float(cosine.min()), "mean_cosine": float(cosine.mean())}
-        seen.z[here] = exact.z
-        for name, values in exact.logits.items():
-            seen.logits[name][here] = values
-        catalog = [i for i in val if rows[i]["source"] == "catalog"]
-        for view in ("query", "hard") if catalog else ():
-            queries[view] = through_file(model, args, rows, catalog, view)
+    for view in ("clean", "query", "hard"):
+        answers[view] = from_cache(model, args, rows, parts, view)
+        here = np.array([k for k, i in enumerate(answers[view].photo) if rows[i]["split"] == "val"], int)
+        here = np.sort(rng.permutation(here)[: args.exact])
+        if len(here):
+            exact = through_file(model, args, rows, answers[view].photo[here].tolist(), view)
+            agreement[view] = replace(answers[view], exact, here)
+    queries = {view: answers[view] for view in ("query", "hard") if len(answers[view].photo)}
+    seen = answers["clean"]
     figures = measure.figures(rows, labels, seen, queries)
     figures |= {"agreement": agreement} if agreement else {}
     figures["version"] = listing["version"]

@@ -160,11 +160,10 @@ def plan(sources: list[str], views: int, other_views: int) -> list[tuple[str, st
     shops = [s for s in sources if s in ("catalog", "studio")]
     others = [s for s in sources if s not in shops]
     steps = [(s, "clean") for s in sources]
-    steps += [("catalog", "query")] if "catalog" in sources else []
+    steps += [("catalog", "query"), ("catalog", "hard")] if "catalog" in sources else []
     for k in range(max(views, other_views + 1)):
         steps += [(s, f"aug{k}") for s in shops if k < views]
         steps += [(s, f"aug{k - 1}") for s in others if 0 < k <= other_views]
-        steps += [("catalog", "hard")] if k == 1 and "catalog" in sources else []
     return steps
 
 

@@ -17,6 +17,20 @@ from torch import Tensor, nn
 EMBEDDING_DIM = 256
 
 
+def leading_axes(matrix: Tensor, k: int, rounds: int = 5) -> tuple[Tensor, Tensor]:
+    """The k largest eigenvalues and their vectors of a covariance, by subspace iteration.
+
+    A full decomposition of 5,000 features takes minutes; the far axes need no precision.
+    """
+    k = min(k, len(matrix))
+    start = torch.randn(len(matrix), min(len(matrix), k + 64), generator=torch.Generator().manual_seed(0))
+    basis = torch.linalg.qr(start)[0]
+    for _ in range(rounds):
+        basis = torch.linalg.qr(matrix @ basis)[0]
+    values, vectors = torch.linalg.eigh(basis.T @ matrix @ basis)
+    return values[-k:].flip(0), (basis @ vectors[:, -k:]).flip(1)
+
+
 @dataclass
 class Axes:
     """Standardisation and main axes of the features: `((x - mean) / std) @ axes`."""
@@ -26,8 +40,11 @@ class Axes:
     axes: NDArray[np.float32]  # (d, k)
 
     @classmethod
-    def fit(cls, x: NDArray[np.float16], k: int) -> Axes:
-        """From training features (n, d); a feature that hardly varies is not blown up."""
+    def fit(cls, x: NDArray[np.float16], k: int, evenness: float = 0.0) -> Axes:
+        """From training features (n, d); a feature that hardly varies is not blown up.
+
+        `evenness` 0 keeps each axis' spread, 1 makes all equal (whitening); between helps to learn fast.
+        """
         mean = x.mean(0, dtype=np.float64)
         std = np.sqrt(np.maximum(0, np.square(x, dtype=np.float32).mean(0, dtype=np.float64) - mean**2))
         floor = 0.05 * np.median(std)
@@ -37,10 +54,13 @@ class Axes:
         for i in range(0, len(x), 2048):
             z = ((x[i : i + 2048] - mean) / std).astype(np.float32)
             cov += z.T @ z
-        values, vectors = torch.linalg.eigh(torch.from_numpy(cov / len(x)))
-        kept = float(values[-k:].sum() / values.sum())
+        matrix = torch.from_numpy(cov / len(x))
+        values, vectors = leading_axes(matrix, k)
+        kept = float(values.sum() / matrix.trace())
         print(f"{k} of {d} axes keep {kept:.4f} of the variance", flush=True)
-        axes = vectors[:, -k:].flip(1).numpy()
+        spread = values.clamp(min=1e-6).sqrt()
+        scale = (spread / spread.square().mean().sqrt()) ** -evenness
+        axes = (vectors * scale).numpy()
         return cls(mean.astype(np.float32), std.astype(np.float32), np.ascontiguousarray(axes))
 
     def turn(self, x: NDArray[np.float16]) -> Tensor:
@@ -82,10 +102,12 @@ def accepted_loss(logits: Tensor, accepted: Tensor, smoothing: float = 0.0) -> T
     return -(1 - smoothing) * hit.mean() - smoothing * logp.mean()
 
 
-def instance_loss(a: Tensor, b: Tensor, product: Tensor, temperature: float) -> Tensor:
-    """Each view must find the other view of its photo among all of the batch.
+def instance_loss(a: Tensor, b: Tensor, product: Tensor, temperature: float, bank: Tensor | None = None,
+                  bank_product: Tensor | None = None) -> Tensor:  # fmt: skip
+    """Each view must find the other view of its photo among all of the batch, and of `bank` where given.
 
-    Photos of the same product (catalog and studio) are neither positives nor negatives.
+    Photos of the same product (catalog and studio) are neither positives nor negatives. The bank holds
+    embeddings of other training photos from the start of the epoch: look-alikes that a batch rarely has.
     """
     z = torch.cat([a, b])
     n = len(a)
@@ -96,6 +118,11 @@ def instance_loss(a: Tensor, b: Tensor, product: Tensor, temperature: float) -> 
     partner = (index + n) % (2 * n)
     ignore[index, partner] = False
     similarity = similarity.masked_fill(ignore, -1e4)
+    if bank is not None and bank_product is not None:
+        with torch.autocast("cpu", torch.bfloat16):
+            others = z @ bank.T
+        ignore = product.repeat(2)[:, None] == bank_product[None, :]
+        similarity = torch.cat([similarity, (others.float() / temperature).masked_fill(ignore, -1e4)], 1)
     return nn.functional.cross_entropy(similarity, partner)
 
 

@@ -72,6 +72,13 @@ def fit(args: argparse.Namespace, x: Tensor, photo: NDArray[np.int64], rows: lis
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, total_steps=steps + 1, pct_start=0.15)
     began = time.monotonic()
     for epoch in range(args.epochs):
+        bank, bank_product = None, None
+        if args.bank and epoch >= args.epochs // 2:  # earlier it would be stale within an epoch
+            some = sampler.rng.permutation(len(sampler.starts))[: args.bank]
+            seen = sampler.order[sampler.starts[some]]  # the first view of a photo: the clean one
+            with torch.no_grad():
+                bank = net.embed(x[torch.from_numpy(seen)])
+            bank_product = product[torch.from_numpy(photo[seen])]
         total = {"heads": 0.0, "instance": 0.0, "pull": 0.0}
         for first, second in sampler.epoch():
             index = torch.from_numpy(np.concatenate([first, second]))
@@ -86,7 +93,7 @@ def fit(args: argparse.Namespace, x: Tensor, photo: NDArray[np.int64], rows: lis
                 torch.zeros(()),
             )
             n = len(first)
-            instance = instance_loss(z[:n], z[n:], product[which[:n]], args.temperature)
+            instance = instance_loss(z[:n], z[n:], product[which[:n]], args.temperature, bank, bank_product)
             pull = sum((w * accepted_loss(pulls[h](z), accepted[h][which]) for h, w in PULLS), torch.zeros(()))
             loss = heads + args.instance_weight * instance + args.pull_weight * pull
             optimizer.zero_grad()
@@ -140,19 +147,21 @@ def main() -> None:
     options.add_common(parser)
     parser.add_argument("--out", type=Path, default=options.home() / "trained.npz")
     parser.add_argument("--parts", default="l2.mean,l3.mean,l4.mean", help="pooled features to use")
-    parser.add_argument("--axes", type=int, default=1024)
+    parser.add_argument("--axes", type=int, default=896)
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--dropout", type=float, default=0.3)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=28)
     parser.add_argument("--batch", type=int, default=512)
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--weight-decay", type=float, default=1e-2)
     parser.add_argument("--smoothing", type=float, default=0.02)
     parser.add_argument("--temperature", type=float, default=0.05)
     parser.add_argument("--proto-scale", type=float, default=16.0)
     parser.add_argument("--instance-weight", type=float, default=1.0)
-    parser.add_argument("--pull-weight", type=float, default=1.0)
+    parser.add_argument("--pull-weight", type=float, default=2.0)
     parser.add_argument("--threads", type=int, default=1, help="more do not help where others use the cores")
+    parser.add_argument("--bank", type=int, default=8192, help="training photos that are negatives beside the batch")
+    parser.add_argument("--evenness", type=float, default=0.6, help="how far axes are whitened")
     parser.add_argument("--views", type=int, default=99, help="augmented views to use at most")
     args = parser.parse_args()
     rows = dataset.read(args.table, args.sources)
@@ -164,7 +173,7 @@ def main() -> None:
     seen = dataset.views(args.cache, train_rows, names, columns)
     clean = dataset.views(args.cache, train_rows, ["clean"], columns)
     print(f"{len(seen)} views of {len(np.unique(seen.photo))} photos: {names}", flush=True)
-    axes = Axes.fit(clean.x, args.axes)
+    axes = Axes.fit(clean.x, args.axes, args.evenness)
     net = fit(args, axes.turn(seen.x), seen.photo, rows, labels)
     figures = measure.on_cache(args.cache, rows, labels, columns, lambda x: predict(net, axes.turn(x)))
     print(measure.lines(figures))

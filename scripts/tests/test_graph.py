@@ -9,7 +9,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from scripts import backbone, export, features, golden, options, photos
+from scripts import backbone, evaluate, export, features, golden, options, photos
 from scripts.graph import Graph
 from scripts.taxonomy import HEADS
 
@@ -81,3 +81,15 @@ def test_int8_cache_engine_agrees_with_f32() -> None:
         at += n
         cosine = (p * q).sum(1) / np.linalg.norm(p, axis=1) / np.linalg.norm(q, axis=1)
         assert cosine.min() > 0.999, f"{tap}.{how}"
+
+
+@needs_weights
+def test_last_layers_cut_out_of_the_file_take_many_photos(model: tuple[onnx.ModelProto, dict[str, list[str]]]) -> None:
+    data = model[0].SerializeToString()
+    width = sum(backbone.TAP_CHANNELS[p.split(".")[0]] for p in PARTS)
+    x = np.random.default_rng(1).uniform(0, 2, (3, width)).astype(np.float32)
+    net = evaluate.session(evaluate.tail(data))
+    together = net.run(["embedding"], {"features": x})[0]
+    alone = net.run(["embedding"], {"features": x[1:2]})[0]
+    assert np.asarray(together).shape == (3, 256)
+    assert np.allclose(together[1:2], alone, atol=1e-5)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from scripts import measure
-from scripts.net import accepted_loss, instance_loss
+from scripts.net import accepted_loss, instance_loss, leading_axes
 from scripts.train import Sampler
 
 
@@ -66,3 +66,11 @@ def test_sampler_pairs_views_of_one_photo() -> None:
         assert (photo[first] == photo[second]).all()
         many = photo[first] % 3 != 2
         assert (first[many] != second[many]).all()
+
+
+def test_leading_axes_are_those_of_the_full_decomposition() -> None:
+    x = torch.randn(400, 60, generator=torch.manual_seed(0)) * torch.linspace(3, 0.1, 60)
+    matrix = x.T @ x / 400
+    values, vectors = leading_axes(matrix, 8, rounds=12)
+    assert torch.allclose(values, torch.linalg.eigvalsh(matrix)[-8:].flip(0), rtol=1e-3)
+    assert torch.allclose(vectors.T @ vectors, torch.eye(8), atol=1e-4)

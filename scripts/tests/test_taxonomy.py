@@ -1,5 +1,10 @@
 """Rules of taxonomy.toml on rows as the sources write them."""
 
+import argparse
+
+import pytest
+
+from scripts import options
 from scripts.prepare import fold_rare
 from scripts.taxonomy import HEADS, Taxonomy, slug
 
@@ -82,3 +87,9 @@ def test_applies_to() -> None:
     sleeves = TAXONOMY.applies_to("sleeve_length")
     assert sleeves is not None and "tshirts" in sleeves and "watches" not in sleeves
     assert TAXONOMY.applies_to("base_color") is None
+
+
+def test_sources_are_checked() -> None:
+    assert options.source_list("garments, fabric") == ["garments", "fabric"]
+    with pytest.raises(argparse.ArgumentTypeError, match="instagram"):
+        options.source_list("garments,instagram")
