@@ -76,8 +76,13 @@ def notes(figures: dict[str, Any]) -> list[str]:
         "`p10_*`: share of the ten nearest with the query's category, val queries in a gallery of all photos, of val only, "
         "of all catalog photos, of val catalog photos. `recall_query`: val catalog photos re-cropped to 80 to 90 % of "
         "their area, mirrored, brightened x1.1 to 1.25 and re-compressed (JPEG 50 to 70) find their own file first among "
-        "all catalog photos; `recall_hard`: 64 to 81 % of the area."
+        "all catalog photos; `recall_hard`: 64 to 81 % of the area. `_same_bytes` also accepts "
+        "a byte-identical file under another id, `_same_title` the same product or title too."
     ]
+    if twins := figures.get("twins"):
+        out[0] += (
+            f" {twins['catalog']} catalog photos have a byte-identical twin under another id, {twins['val']} of them in val."
+        )
     for view, a in figures.get("agreement", {}).items():
         out += [
             "",

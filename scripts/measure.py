@@ -148,11 +148,16 @@ def figures(rows: list[dataset.Row], labels: dict[str, list[str]], seen: Answers
     out["retrieval"] = retrieval(rows, seen.photo, seen.z)
     product = dataset.codes([r["product_id"] for r in rows])
     title = dataset.codes([r["title"] for r in rows])
+    content = dataset.codes([r["content"] for r in rows])
+    copies = np.bincount(content[seen.photo[catalog]]) if catalog.any() else np.zeros(1, int)
+    twin = catalog & (copies[np.minimum(content[seen.photo], len(copies) - 1)] > 1)
+    out["twins"] = {"catalog": int(twin.sum()), "val": int((twin & val).sum())}
     for view, asked in queries.items():
         g, gallery = seen.photo[catalog], seen.z[catalog]
         nearest = np.concatenate([(q @ gallery.T).argmax(1) for q in np.array_split(asked.z, max(1, len(asked.z) // 256))])
         found = g[nearest]
         out["retrieval"][f"recall_{view}"] = float((found == asked.photo).mean())
+        out["retrieval"][f"recall_{view}_same_bytes"] = float((content[found] == content[asked.photo]).mean())
         out["retrieval"][f"recall_{view}_same_title"] = float(
             ((product[found] == product[asked.photo]) | (title[found] == title[asked.photo])).mean()
         )

@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import collections
 import csv
+import hashlib
 from pathlib import Path
 
 from . import options, split
 from .taxonomy import HEADS, Taxonomy
 
-COLUMNS = ("path", "source", "product_id", "split", "title", *HEADS)
+COLUMNS = ("path", "source", "product_id", "split", "title", "content", *HEADS)
 
 
 def table(photo_root: Path, sources: list[str], seed: int) -> list[dict[str, str]]:
@@ -32,6 +33,7 @@ def table(photo_root: Path, sources: list[str], seed: int) -> list[dict[str, str
                     "product_id": split.group(source, row) if source != "garments" else f"garments:{row['file']}",
                     "split": "val" if val else "train",
                     "title": row.get("productDisplayName") or row.get("ProductTitle") or "",
+                    "content": hashlib.sha256((photo_root / source / row["file"]).read_bytes()).hexdigest()[:16],
                     **cells,
                 }
             )

@@ -73,7 +73,7 @@ def fit(args: argparse.Namespace, x: Tensor, photo: NDArray[np.int64], rows: lis
     began = time.monotonic()
     for epoch in range(args.epochs):
         bank, bank_product = None, None
-        if args.bank and epoch >= args.epochs // 2:  # earlier it would be stale within an epoch
+        if args.bank and epoch >= args.epochs * 3 // 4:  # costly, and earlier stale within an epoch
             some = sampler.rng.permutation(len(sampler.starts))[: args.bank]
             seen = sampler.order[sampler.starts[some]]  # the first view of a photo: the clean one
             with torch.no_grad():
@@ -146,21 +146,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     options.add_common(parser)
     parser.add_argument("--out", type=Path, default=options.home() / "trained.npz")
-    parser.add_argument("--parts", default="l2.mean,l3.mean,l4.mean", help="pooled features to use")
-    parser.add_argument("--axes", type=int, default=896)
+    parser.add_argument("--parts", default="l1.mean,l2.mean,l2.square,l3.mean,l3.square,l4.mean", help="pooled features to use")
+    parser.add_argument("--axes", type=int, default=1024)
     parser.add_argument("--hidden", type=int, default=512)
-    parser.add_argument("--dropout", type=float, default=0.3)
-    parser.add_argument("--epochs", type=int, default=28)
+    parser.add_argument("--dropout", type=float, default=0.4)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--weight-decay", type=float, default=1e-2)
     parser.add_argument("--smoothing", type=float, default=0.02)
     parser.add_argument("--temperature", type=float, default=0.05)
     parser.add_argument("--proto-scale", type=float, default=16.0)
-    parser.add_argument("--instance-weight", type=float, default=1.0)
+    parser.add_argument("--instance-weight", type=float, default=2.0)
     parser.add_argument("--pull-weight", type=float, default=2.0)
     parser.add_argument("--threads", type=int, default=1, help="more do not help where others use the cores")
-    parser.add_argument("--bank", type=int, default=8192, help="training photos that are negatives beside the batch")
+    parser.add_argument("--bank", type=int, default=4096, help="training photos that are negatives beside the batch")
     parser.add_argument("--evenness", type=float, default=0.6, help="how far axes are whitened")
     parser.add_argument("--views", type=int, default=99, help="augmented views to use at most")
     args = parser.parse_args()
