@@ -67,8 +67,8 @@ def head_entries(labels: dict[str, list[str]], figures: dict[str, Any]) -> list[
     for name in HEADS:
         if name not in labels:
             continue
-        only = taxonomy.applies_to(name)
-        known = None if only is None else {"category": [c for c in only if c in labels["category"]]}
+        only = taxonomy.applies_to(name, labels["category"])
+        known = None if only is None else {"category": only}
         fitted = figures["heads"][name]
         out.append(
             {

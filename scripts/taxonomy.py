@@ -33,12 +33,16 @@ class Taxonomy:
         made = getattr(self, "_" + source)(row)
         return {head: made.get(head, "") for head in HEADS}
 
-    def applies_to(self, head: str) -> list[str] | None:
-        """Categories for which a head makes sense; None: all."""
+    def applies_to(self, head: str, categories: list[str]) -> list[str] | None:
+        """Those of `categories` for which a head makes sense; None: all."""
+        if self.rules[head].get("applies_not_to") == ["home"]:
+            home = {*self.rules["category"]["home"], "other_home"}
+            return [c for c in categories if c not in home]
         names = self.rules[head].get("applies_to")
         if names is None:
             return None
-        return sorted({c for name in names for c in self.rules["groups"][name]})
+        wanted = {c for name in names for c in self.rules["groups"][name]}
+        return [c for c in categories if c in wanted]
 
     def _catalog(self, row: Row) -> Cells:
         shop = {

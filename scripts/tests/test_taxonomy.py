@@ -84,9 +84,10 @@ def test_rare_categories_fold_into_the_department() -> None:
 
 
 def test_applies_to() -> None:
-    sleeves = TAXONOMY.applies_to("sleeve_length")
-    assert sleeves is not None and "tshirts" in sleeves and "watches" not in sleeves
-    assert TAXONOMY.applies_to("base_color") is None
+    categories = ["tshirts", "watches", "chair", "other_home"]
+    assert TAXONOMY.applies_to("sleeve_length", categories) == ["tshirts"]
+    assert TAXONOMY.applies_to("gender", categories) == ["tshirts", "watches"]
+    assert TAXONOMY.applies_to("base_color", categories) is None
 
 
 def test_sources_are_checked() -> None:
