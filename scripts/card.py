@@ -49,7 +49,8 @@ def text(name: str, about: dict[str, Any], figures: dict[str, Any], heads: list[
         "it stands at the end and must be kept.",
         "", "## Figures", "",
         "On validation photos whose product or sender never trained (but for the byte twins named below). Settings were "
-        "chosen, temperatures and thresholds fitted on the same photos, so accuracy, calibration, coverage and precision are a little flattering. A threshold is the lowest confidence "
+        "chosen, temperatures and thresholds fitted on the same photos, so accuracy, calibration, "
+        "coverage and precision are a little flattering. A threshold is the lowest confidence "
         f"above which {measure.PRECISION:.0%} of what is asserted was right.",
     ]  # fmt: skip
     if below:
