@@ -1,0 +1,147 @@
+"""Writes a bundle `models/<name>/`: model.onnx, manifest.json, golden.json, CARD.md; and tensors for tests.
+
+The file that ships is built here from the weights, not traced: plain operators only, batch 1,
+convolutions and the two wide layers as int8 initialisers behind one `DequantizeLinear` each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from . import backbone, card, golden, options
+from .graph import Clipped, Graph, add_backbone, pool
+from .net import EMBEDDING_DIM
+from .taxonomy import HEADS, Taxonomy
+
+F32 = NDArray[np.float32]
+
+
+def quantize_rows(weight: F32) -> tuple[NDArray[np.int8], F32]:
+    """(rows, n) f32 to int8 and a scale per row."""
+    scale = np.maximum(np.abs(weight).max(1), 1e-12) / 127
+    return np.clip(np.rint(weight / scale[:, None]), -127, 127).astype(np.int8), scale.astype(np.float32)
+
+
+def linear(g: Graph, x: str, weight: F32, bias: F32, hint: str, small: bool) -> str:
+    """`x @ weight.T + bias`; int8 weights where they are many."""
+    name = g.const(hint + ".weight", weight) if small else g.dequantized(hint + ".weight", *quantize_rows(weight))
+    return g.node("Gemm", [x, name, g.const(hint + ".bias", bias)], hint, transB=1)
+
+
+def build(weights: Path, trained: dict[str, F32], labels: dict[str, list[str]], parts: list[str]) -> onnx.ModelProto:
+    """The whole graph: image to logits and embedding."""
+    g = Graph()
+    taps = add_backbone(g, backbone.load(weights), "image", Clipped())
+    pooled = [pool(g, taps[p.split(".")[0]], p.split(".")[1]) for p in parts]
+    features = g.node("Concat", pooled, "features", axis=1)
+    scale = (1 / trained["std"]).astype(np.float32)[None]
+    shift = (-trained["mean"] / trained["std"]).astype(np.float32)[None]
+    x = g.node("Mul", [features, g.const("standard.scale", scale)], "standard.mul")
+    x = g.node("Add", [x, g.const("standard.shift", shift)], "standard")
+    hidden = g.node("Relu", [linear(g, x, trained["hidden.weight"], trained["hidden.bias"], "hidden", False)], "hidden.relu")
+    for head in labels:
+        linear(g, hidden, trained[f"head.{head}.weight"], trained[f"head.{head}.bias"], head, True)
+    raw = linear(g, x, trained["embedding.weight"], trained["embedding.bias"], "embedding.raw", False)
+    square = g.node("ReduceMean", [g.node("Mul", [raw, raw])], axes=[1], keepdims=1)
+    length = g.node("Mul", [g.node("Sqrt", [square]), g.const("root", np.array([[EMBEDDING_DIM**0.5]], np.float32))])
+    g.node("Div", [raw, length], "embedding")
+    outputs = {head: len(names) for head, names in labels.items()} | {"embedding": EMBEDDING_DIM}
+    return g.model(1, outputs, "vitrine")
+
+
+def head_entries(labels: dict[str, list[str]], figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """The manifest's `heads`, with temperature and threshold as fitted on validation."""
+    taxonomy = Taxonomy()
+    out = []
+    for name in HEADS:
+        if name not in labels:
+            continue
+        only = taxonomy.applies_to(name, labels["category"])
+        known = None if only is None else {"category": only}
+        fitted = figures["heads"][name]
+        out.append(
+            {
+                "name": name, "kind": "single", "output": name, "labels": labels[name],
+                "temperature": round(fitted.get("temperature", 1.0), 4),
+                "threshold": round(fitted.get("threshold", 1.0), 4), "applies_to": known,
+            }
+        )  # fmt: skip
+    return out
+
+
+def digest(data: bytes) -> dict[str, Any]:
+    """A file's entry in the manifest."""
+    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+def manifest(name: str, heads: list[dict[str, Any]], files: dict[str, bytes], date: str) -> dict[str, Any]:
+    """manifest.json; the version says the day and what is inside."""
+    content = hashlib.sha256(files["model.onnx"] + json.dumps(heads, sort_keys=True).encode()).hexdigest()
+    return {
+        "format": 1, "name": name, "version": f"{date}-{content[:8]}", "architecture": "resnet50",
+        "files": {file: digest(data) for file, data in files.items()},
+        "input": {
+            "name": "image", "width": backbone.SIZE, "height": backbone.SIZE, "channels": "rgb", "layout": "nchw",
+            "resize": "stretch_bilinear", "mean": list(backbone.MEAN), "std": list(backbone.STD),
+        },
+        "embedding": {"output": "embedding", "dim": EMBEDDING_DIM},
+        "heads": heads,
+    }  # fmt: skip
+
+
+def publish(folder: Path, files: dict[str, bytes], listing: dict[str, Any]) -> None:
+    """Write beside the live folder, then swap: a reader sees the old bundle or the new one, whole."""
+    staged, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    for leftover in (staged, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    staged.mkdir(parents=True)
+    for name, data in files.items():
+        (staged / name).write_bytes(data)
+    (staged / "manifest.json").write_text(json.dumps(listing, indent=1) + "\n")
+    if folder.exists():
+        os.rename(folder, old)
+    os.rename(staged, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def main() -> None:
+    """Build, check, publish."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    options.add_common(parser)
+    parser.add_argument("--trained", type=Path, default=options.home() / "trained.npz")
+    parser.add_argument("--figures", type=Path, help="JSON of `evaluate` on this model: refits thresholds, fills the card")
+    parser.add_argument("--out", type=Path, default=options.REPOSITORY / "models/default")
+    parser.add_argument("--date", default=datetime.date.today().isoformat(), help="first part of the version")
+    parser.add_argument("--test-data", type=Path, help="also write golden preprocessing tensors there")
+    args = parser.parse_args()
+    about = json.loads(args.trained.with_suffix(".json").read_text())
+    figures = json.loads(args.figures.read_text()) if args.figures else about["figures"]
+    trained = dict(np.load(args.trained))
+    labels = {head: about["labels"][head] for head in HEADS if about["labels"].get(head)}
+    model = build(args.weights, trained, labels, about["parts"]).SerializeToString(deterministic=True)
+    heads = head_entries(labels, figures)
+    files = {
+        "model.onnx": model,
+        "golden.json": golden.cases(model),
+        "CARD.md": card.text(args.out.name, about, figures, heads).encode(),
+    }
+    listing = manifest(args.out.name, heads, files, args.date)
+    publish(args.out, files, listing)
+    print(f"{args.out}: version {listing['version']}, " + ", ".join(f"{n} {len(d)} bytes" for n, d in files.items()))
+    if args.test_data:
+        golden.preprocessing(args.test_data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""The feature cache: every photo and view once through the frozen backbone, pooled, on disk.
+
+Why: with a frozen backbone the features never change, so heads and embedding train in minutes on
+what is cached here. One folder a source and view; rows follow `paths.txt`; resumable by row flags.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from . import augment, backbone, options, photos, split
+from .graph import Clipped, Graph, Quantized, add_backbone, pool
+
+#: What is cached, in this order: (tap, pooling).
+PARTS: tuple[tuple[str, str], ...] = (
+    ("l1", "mean"), ("l2", "mean"), ("l2", "square"),
+    ("l3", "mean"), ("l3", "square"), ("l4", "mean"), ("l4", "cube"),
+)  # fmt: skip
+WIDTH = sum(backbone.TAP_CHANNELS[tap] for tap, _ in PARTS)
+THUMB = 32
+BATCH = 4
+
+
+def columns(parts: tuple[tuple[str, str], ...]) -> NDArray[np.int64]:
+    """Columns of the cache that hold `parts`, in the order of `parts`."""
+    starts: dict[tuple[str, str], int] = {}
+    at = 0
+    for part in PARTS:
+        starts[part] = at
+        at += backbone.TAP_CHANNELS[part[0]]
+    return np.concatenate([np.arange(starts[p], starts[p] + backbone.TAP_CHANNELS[p[0]]) for p in parts])
+
+
+def session(weights: Path, engine: str, threads: int, batch: int = BATCH) -> ort.InferenceSession:
+    """The backbone with all PARTS as one output `features`; engine `int8` (3 times faster) or `f32`."""
+    g = Graph()
+    taps = add_backbone(g, backbone.load(weights), "image", Quantized() if engine == "int8" else Clipped())
+    pools = [pool(g, taps[tap], how) for tap, how in PARTS]
+    out = g.node("Concat", pools, "features", axis=1)
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    data = g.model(batch, {out: WIDTH}, "vitrine").SerializeToString()
+    return ort.InferenceSession(data, settings, ["CPUExecutionProvider"])
+
+
+@dataclass
+class Store:
+    """The cache of one source and view: features (n, WIDTH) f16, thumbnails (n, 32, 32, 3), flags (n,)."""
+
+    folder: Path
+    features: NDArray[np.float16]
+    thumbs: NDArray[np.uint8]
+    done: NDArray[np.uint8]
+
+    @classmethod
+    def open(cls, root: Path, source: str, view: str, paths: list[str]) -> Store:
+        """Open or create; refuses a folder made for other photos."""
+        listing = root / source / "paths.txt"
+        listing.parent.mkdir(parents=True, exist_ok=True)
+        text = "\n".join(paths)
+        if not listing.exists():
+            listing.write_text(text)
+        elif listing.read_text() != text:
+            raise SystemExit(f"{listing} lists other photos: remove {listing.parent} to start afresh")
+        folder = root / source / view
+        folder.mkdir(exist_ok=True)
+
+        def array(name: str, dtype: str, shape: tuple[int, ...]) -> np.memmap:
+            file = folder / name
+            return open_memmap(file, mode="r+") if file.exists() else open_memmap(file, "w+", dtype, shape)
+
+        n = len(paths)
+        return cls(
+            folder,
+            array("features.npy", "float16", (n, WIDTH)),
+            array("thumbs.npy", "uint8", (n, THUMB, THUMB, 3)),
+            array("done.npy", "uint8", (n,)),
+        )
+
+
+@dataclass
+class Worker:
+    """What a worker process holds: its own session on one thread, and the open store."""
+
+    net: ort.InferenceSession
+    store: Store
+    photo_root: Path
+    source: str
+    paths: list[str]
+    view: str
+    seed: int
+
+    def run(self, rows: list[int]) -> int:
+        """Fill these rows; returns how many."""
+        pixels = np.zeros((BATCH, backbone.SIZE, backbone.SIZE, 3), np.uint8)
+        for i, row in enumerate(rows):
+            image = photos.load(self.photo_root / self.source / self.paths[row])
+            key = f"{self.source}/{self.paths[row]}"
+            pixels[i] = photos.stretch(augment.view(image, self.seed, key, self.view))
+        values = np.asarray(self.net.run(None, {"image": photos.normalize(pixels)})[0])
+        for i, row in enumerate(rows):
+            self.store.features[row] = values[i].astype(np.float16)
+            self.store.thumbs[row] = photos.thumbnail(pixels[i])
+            self.store.done[row] = 1
+        return len(rows)
+
+
+_worker: Worker | None = None
+
+
+def _start(weights: Path, engine: str, root: Path, photo_root: Path, source: str, view: str, seed: int) -> None:
+    global _worker
+    paths = [row["file"] for row in split.read_rows(photo_root, source)]
+    store = Store.open(root, source, view, paths)
+    _worker = Worker(session(weights, engine, 1), store, photo_root, source, paths, view, seed)
+
+
+def _run(rows: list[int]) -> int:
+    assert _worker is not None
+    return _worker.run(rows)
+
+
+def fill(args: argparse.Namespace, source: str, view: str, deadline: float) -> None:
+    """Compute what is missing of one source and view, until it is whole or the deadline is past."""
+    rows = split.read_rows(args.photos, source)
+    store = Store.open(args.cache, source, view, [row["file"] for row in rows])
+    todo = store.done == 0
+    if view in ("query", "hard"):
+        todo &= np.array(split.val_flags(source, rows, args.seed))
+    jobs = np.flatnonzero(todo).tolist()
+    batches = [jobs[i : i + BATCH] for i in range(0, len(jobs), BATCH)]
+    setup = (args.weights, args.cache_engine, args.cache, args.photos, source, view, args.seed)
+    began, finished = time.monotonic(), 0
+    if not batches or began > deadline:
+        return
+    with multiprocessing.Pool(args.workers, _start, setup) as workers:
+        for count in workers.imap_unordered(_run, batches):
+            finished += count
+            if time.monotonic() > deadline:
+                break
+    rate = finished / (time.monotonic() - began)
+    print(f"{source}/{view}: {finished} of {len(jobs)} rows, {rate:.1f} a second", flush=True)
+
+
+def plan(sources: list[str], views: int, other_views: int) -> list[tuple[str, str]]:
+    """What to compute, most needed first: all clean views, the judged queries, then rounds of augmented views.
+
+    Catalog and studio are a round ahead: telling their many look-alikes apart needs the views most.
+    """
+    shops = [s for s in sources if s in ("catalog", "studio")]
+    others = [s for s in sources if s not in shops]
+    steps = [(s, "clean") for s in sources]
+    steps += [("catalog", "query"), ("catalog", "hard")] if "catalog" in sources else []
+    for k in range(max(views, other_views + 1)):
+        steps += [(s, f"aug{k}") for s in shops if k < views]
+        steps += [(s, f"aug{k - 1}") for s in others if 0 < k <= other_views]
+    return steps
+
+
+def main() -> None:
+    """Fill the cache as far as the time lets; run again to go on."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    options.add_common(parser)
+    parser.add_argument("--cache-engine", choices=("int8", "f32"), default="int8", help="int8 is 3 times faster")
+    parser.add_argument("--views", type=int, default=6, help="augmented views of each catalog and studio photo")
+    parser.add_argument("--other-views", type=int, default=2, help="augmented views of every other photo")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop after this long; what is there counts")
+    args = parser.parse_args()
+    deadline = time.monotonic() + 60 * args.minutes
+    for source, view in plan(args.sources, args.views, args.other_views):
+        fill(args, source, view, deadline)
+
+
+if __name__ == "__main__":
+    main()

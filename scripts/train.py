@@ -1,0 +1,186 @@
+"""Trains all heads and the embedding on cached features; writes `trained.npz` and `trained.json`.
+
+Every step takes photos in groups of one category (so that the embedding meets look-alikes) and two
+views of each photo. Heads see every view; labels that a source does not state are masked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from . import dataset, features, measure, options
+from .net import Axes, Net, Prototypes, accepted_loss, instance_loss
+
+#: What each head's loss counts. The colour a merchant writes is hard and matters to shoppers.
+HEAD_WEIGHTS = {"category": 2.0, "base_color": 1.5}
+#: Labels that also pull in the embedding: (head, weight).
+PULLS = (("category", 1.0), ("base_color", 0.15), ("gender", 0.15))
+CHUNK = 32
+
+
+class Sampler:
+    """Batches of photos, each with two of its views; chunks of a batch share a category."""
+
+    def __init__(self, photo: NDArray[np.int64], category: NDArray[np.int64], batch: int, seed: int) -> None:
+        order = np.argsort(photo, kind="stable")
+        ids, starts, counts = np.unique(photo[order], return_index=True, return_counts=True)
+        self.order, self.ids, self.starts, self.counts = order, ids, starts, counts
+        self.category, self.batch = category, batch
+        self.rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return len(self.ids) // self.batch
+
+    def epoch(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """View indices (first, second) of every batch."""
+        shuffled = self.rng.permutation(len(self.ids))
+        by_kind = shuffled[np.argsort(self.category[self.ids[shuffled]], kind="stable")]
+        chunks = [by_kind[i : i + CHUNK] for i in range(0, len(by_kind), CHUNK)]
+        mixed = np.concatenate([chunks[i] for i in self.rng.permutation(len(chunks))])
+        out = []
+        for i in range(len(self)):
+            rows = mixed[i * self.batch : (i + 1) * self.batch]
+            n = self.counts[rows]
+            first = self.rng.integers(0, n)
+            second = (first + self.rng.integers(1, np.maximum(2, n))) % n  # another view where there is one
+            out.append((self.order[self.starts[rows] + first], self.order[self.starts[rows] + second]))
+        return out
+
+
+def fit(args: argparse.Namespace, x: Tensor, photo: NDArray[np.int64], rows: list[dataset.Row],
+        labels: dict[str, list[str]]) -> Net:  # fmt: skip
+    """Train on the views `x` of the photos `photo`."""
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(args.threads)
+    accepted = {h: torch.from_numpy(t) for h, t in dataset.targets(rows, labels).items()}
+    product = torch.from_numpy(dataset.codes([r["product_id"] for r in rows]))
+    net = Net(x.shape[1], args.hidden, {h: len(n) for h, n in labels.items()}, args.dropout)
+    pulls = torch.nn.ModuleDict({h: Prototypes(len(labels[h]), args.proto_scale) for h, _ in PULLS})
+    sampler = Sampler(photo, dataset.codes([r["category"] for r in rows]), args.batch, args.seed)
+    steps = args.epochs * len(sampler)
+    parameters = [*net.parameters(), *pulls.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=args.lr, weight_decay=args.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, total_steps=steps + 1, pct_start=0.15)
+    began = time.monotonic()
+    for epoch in range(args.epochs):
+        bank, bank_product = None, None
+        if args.bank and epoch >= args.epochs * 3 // 4:  # costly, and earlier stale within an epoch
+            some = sampler.rng.permutation(len(sampler.starts))[: args.bank]
+            seen = sampler.order[sampler.starts[some]]  # the first view of a photo: the clean one
+            with torch.no_grad():
+                bank = net.embed(x[torch.from_numpy(seen)])
+            bank_product = product[torch.from_numpy(photo[seen])]
+        total = {"heads": 0.0, "instance": 0.0, "pull": 0.0}
+        for first, second in sampler.epoch():
+            index = torch.from_numpy(np.concatenate([first, second]))
+            which = torch.from_numpy(photo)[index]
+            batch = x[index]
+            with torch.autocast("cpu", torch.bfloat16):  # twice as fast; the losses stay in f32
+                raw_logits, raw_z = net.logits(batch), net.embedding(batch)
+            logits = {h: v.float() for h, v in raw_logits.items()}
+            z = torch.nn.functional.normalize(raw_z.float(), dim=1)
+            heads = sum(
+                (HEAD_WEIGHTS.get(h, 1.0) * accepted_loss(v, accepted[h][which], args.smoothing) for h, v in logits.items()),
+                torch.zeros(()),
+            )
+            n = len(first)
+            instance = instance_loss(z[:n], z[n:], product[which[:n]], args.temperature, bank, bank_product)
+            pull = sum((w * accepted_loss(pulls[h](z), accepted[h][which]) for h, w in PULLS), torch.zeros(()))
+            loss = heads + args.instance_weight * instance + args.pull_weight * pull
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            for name, value in (("heads", heads), ("instance", instance), ("pull", pull)):
+                total[name] += value.item() / len(sampler)
+        if epoch % 5 == 4 or epoch == args.epochs - 1:
+            shown = " ".join(f"{k} {v:.3f}" for k, v in total.items())
+            print(f"epoch {epoch + 1}: {shown}, {time.monotonic() - began:.0f} s", flush=True)
+    return net.eval()
+
+
+def predict(net: Net, x: Tensor) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32]]:
+    """Logits per head and embeddings as arrays."""
+    with torch.no_grad():
+        parts = [(net.logits(x[i : i + 4096]), net.embed(x[i : i + 4096])) for i in range(0, len(x), 4096)]
+    logits = {h: np.concatenate([p[0][h].numpy() for p in parts]) for h in parts[0][0]}
+    return logits, np.concatenate([p[1].numpy() for p in parts])
+
+
+def save(path: Path, net: Net, axes: Axes, labels: dict[str, list[str]], parts: list[str], notes: dict[str, object]) -> None:
+    """Weights with the PCA turn folded in: every first layer takes standardised features."""
+    turn = axes.axes.T.astype(np.float64)
+
+    def folded(weight: Tensor) -> NDArray[np.float32]:
+        return (weight.detach().numpy().astype(np.float64) @ turn).astype(np.float32)
+
+    arrays: dict[str, Any] = {
+        "mean": axes.mean,
+        "std": axes.std,
+        "hidden.weight": folded(net.hidden.weight),
+        "hidden.bias": net.hidden.bias.detach().numpy(),
+        "embedding.weight": folded(net.embedding.weight),
+        "embedding.bias": net.embedding.bias.detach().numpy(),
+    }
+    for name, head in net.heads.items():
+        assert isinstance(head, torch.nn.Linear)
+        arrays[f"head.{name}.weight"] = head.weight.detach().numpy()
+        arrays[f"head.{name}.bias"] = head.bias.detach().numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **arrays)
+    about = {"labels": labels, "parts": parts, **notes}
+    path.with_suffix(".json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
+
+
+def main() -> None:
+    """Load the cache, fit, measure on validation, save."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    options.add_common(parser)
+    parser.add_argument("--out", type=Path, default=options.home() / "trained.npz")
+    parser.add_argument("--parts", default="l1.mean,l2.mean,l2.square,l3.mean,l3.square,l4.mean", help="pooled features to use")
+    parser.add_argument("--axes", type=int, default=1024)
+    parser.add_argument("--hidden", type=int, default=512)
+    parser.add_argument("--dropout", type=float, default=0.4)
+    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--weight-decay", type=float, default=1e-2)
+    parser.add_argument("--smoothing", type=float, default=0.02)
+    parser.add_argument("--temperature", type=float, default=0.05)
+    parser.add_argument("--proto-scale", type=float, default=16.0)
+    parser.add_argument("--instance-weight", type=float, default=2.0)
+    parser.add_argument("--pull-weight", type=float, default=2.0)
+    parser.add_argument("--threads", type=int, default=1, help="more do not help where others use the cores")
+    parser.add_argument("--bank", type=int, default=4096, help="training photos that are negatives beside the batch")
+    parser.add_argument("--evenness", type=float, default=0.6, help="how far axes are whitened")
+    parser.add_argument("--views", type=int, default=99, help="augmented views to use at most")
+    args = parser.parse_args()
+    rows = dataset.read(args.table, args.sources)
+    labels = dataset.label_sets(rows)
+    parts = args.parts.split(",")
+    columns = dataset.columns(parts)
+    train_rows = [r if r["split"] == "train" else {**r, "path": ""} for r in rows]  # val photos match no path
+    names = ["clean", *dataset.augmented_names(args.cache)[: args.views]]
+    seen = dataset.views(args.cache, train_rows, names, columns)
+    clean = dataset.views(args.cache, train_rows, ["clean"], columns)
+    print(f"{len(seen)} views of {len(np.unique(seen.photo))} photos: {names}", flush=True)
+    axes = Axes.fit(clean.x, args.axes, args.evenness)
+    net = fit(args, axes.turn(seen.x), seen.photo, rows, labels)
+    figures = measure.on_cache(args.cache, rows, labels, columns, lambda x: predict(net, axes.turn(x)))
+    print(measure.lines(figures))
+    notes = {"figures": figures, "sources": args.sources, "seed": args.seed, "views": len(seen), "width": features.WIDTH,
+             "settings": {k: v for k, v in vars(args).items() if isinstance(v, (int, float))}}  # fmt: skip
+    save(args.out, net, axes, labels, parts, notes)
+
+
+if __name__ == "__main__":
+    main()
