@@ -7,6 +7,8 @@ in src/color/iscc_table.rs, and the grey axis. Needs numpy and torch.
     python scripts/fit_color_names.py dump.csv
 """
 
+from __future__ import annotations
+
 import csv
 import re
 import sys
@@ -14,14 +16,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 
-NAMES = "black white grey red orange yellow green blue purple pink brown beige".split()
+Floats = NDArray[np.float64]
+
+NAMES = ["black", "white", "grey", "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "beige"]
 ROOM = Path(__file__).parent.parent / "src" / "color"
 # How ISCC-NBS hue words map to the twelve; the last word of a centroid's name is its hue.
 HUES = {"gray": "grey", "violet": "purple", "olive": "green"}
 
 
-def lab(rgb):
+def lab(rgb: ArrayLike) -> Floats:
+    """CIELAB under D65 of sRGB bytes, (..., 3) to (..., 3)."""
     v = np.asarray(rgb, float) / 255
     v = np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
     m = [[0.433953, 0.376219, 0.189828], [0.212673, 0.715152, 0.072175], [0.017755, 0.109471, 0.872774]]
@@ -30,26 +36,28 @@ def lab(rgb):
     return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], -1)
 
 
-def features(x):
+def features(x: Floats) -> Floats:
     """The same terms as `features` in src/color/names.rs."""
-    l, a, b = (x[:, 0] - 50) / 25, x[:, 1] / 25, x[:, 2] / 25
+    light, a, b = (x[:, 0] - 50) / 25, x[:, 1] / 25, x[:, 2] / 25
     c = np.hypot(a, b)
     k = c / (c + 0.3)
     h = np.arctan2(b, a)
     wave = [f(n * h) * k for n in (1, 2, 3) for f in (np.cos, np.sin)]
-    return np.stack([np.ones_like(l), l, a, b, l * l, a * a, b * b, l * a, l * b, a * b, c, l * c, k, k * l, *wave], 1)
+    squares = [light * light, a * a, b * b, light * a, light * b, a * b]
+    return np.stack([np.ones_like(light), light, a, b, *squares, c, light * c, k, k * light, *wave], 1)
 
 
-def anchors():
+def anchors() -> tuple[Floats, NDArray[np.float32]]:
     """Colors whose name is not in dispute: ISCC-NBS centroids, the grey axis, the sRGB primaries."""
-    colors, names = [], []
+    colors: list[tuple[int, ...]] = []
+    names: list[str] = []
     for name, value in re.findall(r'\("(.+?)", 0x(\w+)\)', (ROOM / "iscc_table.rs").read_text()):
         last = name.split()[-1]
         names.append(HUES.get(last, last))
-        colors.append([int(value[i : i + 2], 16) for i in (0, 2, 4)])
+        colors.append(tuple(int(value[i : i + 2], 16) for i in (0, 2, 4)))
     for v in range(0, 256, 3):
         for _ in range(3):
-            colors.append([v, v, v])
+            colors.append((v, v, v))
             names.append("black" if v < 46 else "white" if v > 228 else "grey")
     for rgb, name in [
         ((255, 0, 0), "red"), ((0, 255, 0), "green"), ((0, 0, 255), "blue"), ((255, 255, 0), "yellow"),
@@ -60,37 +68,40 @@ def anchors():
         colors += [rgb] * 4
         names += [name] * 4
     allowed = np.zeros((len(names), 12), np.float32)
-    for row, name in zip(allowed, names):
+    for row, name in zip(allowed, names, strict=True):
         row[NAMES.index(name)] = 1
     return lab(colors), allowed
 
 
-def fit(x, allowed, weight, decay=2e-4, rounds=400):
+def fit(x: Floats, allowed: NDArray[np.float32], weight: Floats, decay: float = 2e-4, rounds: int = 400) -> NDArray[np.float32]:
     """Softmax weights that put the most probability on the allowed names."""
-    x, allowed, weight = (torch.tensor(v, dtype=torch.float32) for v in (x, allowed, weight))
-    w = torch.zeros(12, x.shape[1], requires_grad=True)
+    terms, right, weights = (torch.tensor(v, dtype=torch.float32) for v in (x, allowed, weight))
+    w = torch.zeros(12, terms.shape[1], requires_grad=True)
     optimizer = torch.optim.LBFGS([w], max_iter=rounds, line_search_fn="strong_wolfe")
 
-    def loss():
+    def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        p = torch.log_softmax(x @ w.T, 1)
-        value = -(torch.logsumexp(p + torch.log(allowed + 1e-9), 1) * weight).sum() / weight.sum()
+        p = torch.log_softmax(terms @ w.T, 1)
+        value = -(torch.logsumexp(p + torch.log(right + 1e-9), 1) * weights).sum() / weights.sum()
         value = value + decay * (w * w).sum()
         value.backward()
         return value
 
     optimizer.step(loss)
-    return w.detach().numpy()
+    fitted: NDArray[np.float32] = w.detach().numpy()
+    return fitted
 
 
-def main():
+def main() -> None:
+    """Fits, prints how often the fit is right, and writes the table."""
     ax, ay = anchors()
     xs, ys, ws = [ax], [ay], [np.full(len(ax), 1.0)]
     if len(sys.argv) > 1:
-        rows = list(csv.DictReader(open(sys.argv[1])))
+        with open(sys.argv[1], newline="") as dump:
+            rows = list(csv.DictReader(dump))
         photo = np.array([[float(r["l"]), float(r["a"]), float(r["b"])] for r in rows])
         allowed = np.zeros((len(rows), 12), np.float32)
-        for row, r in zip(allowed, rows):
+        for row, r in zip(allowed, rows, strict=True):
             for name in r["allowed"].split():
                 row[NAMES.index(name)] = 1
         # The measured color of a confident mask is more often the product's.
@@ -98,7 +109,7 @@ def main():
         ys.append(allowed)
         ws.append(np.array([float(r["weight"]) for r in rows]))
     w = fit(features(np.concatenate(xs)), np.concatenate(ys), np.concatenate(ws))
-    for x, y, title in zip(xs, ys, ("anchors", "photos")):
+    for x, y, title in zip(xs, ys, ("anchors", "photos"), strict=False):
         hit = y[np.arange(len(y)), (features(x) @ w.T).argmax(1)] > 0
         print(f"{title}: {hit.mean():.3f} of {len(y)}")
     source = f"{len(xs[1])} product photos whose id is no multiple of 8" if len(xs) > 1 else "anchors only"
@@ -113,7 +124,7 @@ pub(super) const FEATURES: usize = {w.shape[1]};
 #[rustfmt::skip]
 pub(super) const WEIGHTS: [[f32; FEATURES]; 12] = [
 """
-    for name, row in zip(NAMES, w):
+    for name, row in zip(NAMES, w, strict=True):
         text += "    // " + name + "\n    [" + ", ".join(f"{v:.4f}" for v in row) + "],\n"
     (ROOM / "names_table.rs").write_text(text + "];\n")
 
