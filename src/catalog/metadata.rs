@@ -45,28 +45,28 @@ pub struct Metadata {
 #[allow(missing_docs, clippy::option_option)]
 pub struct MetadataPatch {
     #[serde(deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 1000)]
     pub title: Option<Option<String>>,
     #[serde(deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
     pub category: Option<Option<String>>,
     #[serde(deserialize_with = "present")]
-    #[schema(value_type = Option<f64>)]
+    #[schema(value_type = Option<f64>, minimum = 0)]
     pub price: Option<Option<f64>>,
     #[serde(deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^[A-Z]{3}$")]
     pub currency: Option<Option<String>>,
     #[serde(deserialize_with = "present")]
     #[schema(value_type = Option<bool>)]
     pub in_stock: Option<Option<bool>>,
     #[serde(deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
     pub group_id: Option<Option<String>>,
     #[serde(deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 2048)]
     pub url: Option<Option<String>>,
     #[serde(deserialize_with = "present")]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<String>>, max_items = 128)]
     pub tags: Option<Option<Vec<String>>>,
     #[serde(deserialize_with = "present")]
     #[schema(value_type = Option<BTreeMap<String, String>>)]

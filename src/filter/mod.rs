@@ -1,5 +1,5 @@
 //! The `filter` object of requests: checked at the edge, evaluated on a product's [`Facets`].
-//! One JSON object; everything in it must hold. Parsing is in [`parse`], names of colors in [`colors`].
+//! One JSON object; everything in it must hold. Parsing is in `parse`, names of colors in `colors`.
 //! A parsed [`Filter`] is bounded in depth and size, and evaluating it cannot fail.
 //!
 //! # Grammar

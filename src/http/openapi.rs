@@ -127,7 +127,10 @@ fn describe(path: &str, method: &str, operation: &mut Value, keys: bool) {
             if code == 304 {
                 response["description"] = json!("Not changed since the entity tag in `If-None-Match`");
             }
-            binary(&mut response["content"]);
+            // Only where there is one: indexing would write `null` into answers without a body.
+            if let Some(content) = response.get_mut("content") {
+                binary(content);
+            }
             response["headers"]["X-Request-Id"] = json!({"$ref": "#/components/headers/RequestId"});
         }
         responses.insert(status, response);

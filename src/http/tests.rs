@@ -68,6 +68,17 @@ fn every_operation_is_named_once_and_says_how_it_fails() {
 }
 
 #[test]
+fn answers_without_a_body_have_no_content() {
+    let document = super::document(true);
+    for (path, _, operation) in operations(&document) {
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let content = response.get("content");
+            assert!(content.is_none_or(|c| c.is_object()), "{path} {status}: content is {content:?}");
+        }
+    }
+}
+
+#[test]
 fn every_segment_in_braces_is_a_parameter() {
     let document = super::document(true);
     for (path, method, operation) in operations(&document) {

@@ -29,7 +29,7 @@ impl Service {
         self.on_reads(move |core, _| Ok(core.expect_product(&product_id)?.into())).await
     }
 
-    /// Products in the order of their ids, at most `limit` (1 to [`MAX_PRODUCTS`]) that match `filter`.
+    /// Products in the order of their ids, at most `limit` (1 to 1,000) that match `filter`.
     ///
     /// # Errors
     /// When the cursor is not one of this listing.
