@@ -47,7 +47,7 @@ pub enum SchedulerError {
     Panicked,
 }
 
-type Job = Box<dyn FnOnce(bool) + Send>;
+type Job = Box<dyn FnOnce() + Send>;
 
 struct Queues {
     interactive: VecDeque<Job>,
@@ -99,8 +99,8 @@ impl Scheduler {
     {
         let (sender, receiver) = oneshot::channel();
         let span = tracing::Span::current();
-        let job: Job = Box::new(move |start| {
-            if !start || sender.is_closed() {
+        let job: Job = Box::new(move || {
+            if sender.is_closed() {
                 return;
             }
             let result = span.in_scope(|| catch_unwind(AssertUnwindSafe(work)));
@@ -119,11 +119,6 @@ impl Scheduler {
     pub fn waiting(&self) -> (usize, usize) {
         let queues = self.shared.lock();
         (queues.interactive.len(), queues.bulk.len())
-    }
-
-    /// The sizes it was started with.
-    pub fn config(&self) -> SchedulerConfig {
-        self.shared.config
     }
 }
 
@@ -173,7 +168,7 @@ impl Shared {
             if let Some(job) = job {
                 drop(queues);
                 let started = Instant::now();
-                job(true);
+                job();
                 let took = started.elapsed();
                 queues = self.lock();
                 queues.record(took);

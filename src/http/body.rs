@@ -17,17 +17,24 @@ use tokio::sync::OwnedSemaphorePermit;
 /// connection closes sees a reset and never the 413.
 const DISCARD: (Duration, usize) = (Duration::from_secs(5), 64 << 20);
 
-/// A body and its share of the memory for bodies, held until the request is answered.
-pub(super) struct Received {
-    pub(super) bytes: Bytes,
-    pub(super) memory: OwnedSemaphorePermit,
+/// A body and its share of the memory for bodies: given back with the last clone of the bytes, wherever that is, so
+/// that a photo which waits in a queue after its client has gone still counts.
+struct Held {
+    bytes: Bytes,
+    _memory: OwnedSemaphorePermit,
 }
 
-/// Reads a body of at most `limit` bytes.
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Reads a body of at most `limit` bytes; its memory counts as used until the last clone of it goes.
 ///
 /// # Errors
 /// 413 over the limit, 408 when it takes too long, 503 when too many bodies are held, 400 when the client breaks off.
-pub(super) async fn read(app: &App, body: Body, limit: usize) -> Result<Received, Problem> {
+pub(super) async fn read(app: &App, body: Body, limit: usize) -> Result<Bytes, Problem> {
     let told = body.size_hint();
     if told.lower() > limit as u64 {
         let received = told.lower();
@@ -48,7 +55,7 @@ pub(super) async fn read(app: &App, body: Body, limit: usize) -> Result<Received
             .limit(timeout.as_secs())
     })?;
     match collected {
-        Ok(Some(bytes)) => Ok(Received { bytes, memory }),
+        Ok(Some(bytes)) => Ok(Bytes::from_owner(Held { bytes, _memory: memory })),
         Ok(None) => {
             discard(body).await;
             Err(too_large(limit))

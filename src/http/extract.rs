@@ -104,8 +104,8 @@ impl<T: DeserializeOwned + Send> FromRequest<App> for Write<T> {
             return Err(body::unsupported("application/json", &media_type));
         }
         let received = body::read(app, body, app.limits.json_bytes).await?;
-        let once = idempotency::of(&parts, &received.bytes)?;
-        Ok(Self { value: body::json(&received.bytes)?, once })
+        let once = idempotency::of(&parts, &received)?;
+        Ok(Self { value: body::json(&received)?, once })
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) async fn post_image(
     ProductId(product_id): ProductId,
     submitted: Submitted<UploadJson>,
 ) -> Result<Response, Problem> {
-    let Submitted { form, once, _memory } = submitted;
+    let Submitted { form, once, _body } = submitted;
     let input = form.into_input(app.limits.photo_bytes)?;
     Ok(answer(app.service.put_image(&product_id, None, input, once).await?))
 }
@@ -76,7 +76,7 @@ pub(super) async fn put_image(
     id: ImageId,
     submitted: Submitted<UploadJson>,
 ) -> Result<Response, Problem> {
-    let Submitted { form, once, _memory } = submitted;
+    let Submitted { form, once, _body } = submitted;
     let input = form.into_input(app.limits.photo_bytes)?;
     Ok(answer(app.service.put_image(&id.product_id, Some(id.image_id), input, once).await?))
 }

@@ -1,7 +1,7 @@
 //! The three forms a photo comes in: raw bytes, `multipart/form-data`, JSON with `url` or `base64`.
 //! The bytes decide what the photo is; the content type only decides which form it is.
 
-use super::body::{self, Received};
+use super::body;
 use super::extract::some;
 use super::idempotency;
 use super::problem::{Kind, Problem};
@@ -19,7 +19,6 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 /// What the photo routes read, as 415 names it.
@@ -108,8 +107,8 @@ pub(super) enum Form<J> {
 pub(super) struct Submitted<J> {
     pub(super) form: Form<J>,
     pub(super) once: Option<IdempotencyKey>,
-    /// Given back when the handler is done.
-    pub(super) _memory: OwnedSemaphorePermit,
+    /// The body as it came: its memory counts until the handler is done, also where the form is a copy of it.
+    pub(super) _body: Bytes,
 }
 
 impl<J: DeserializeOwned + Send> FromRequest<App> for Submitted<J> {
@@ -120,8 +119,8 @@ impl<J: DeserializeOwned + Send> FromRequest<App> for Submitted<J> {
         let photo_bytes = app.limits.photo_bytes;
         let media_type = body::media_type(&parts.headers);
         if media_type == "multipart/form-data" {
-            let Received { bytes, memory } = body::read(app, body, photo_bytes + FORM_BYTES).await?;
-            return multipart(parts, bytes, photo_bytes, memory).await;
+            let bytes = body::read(app, body, photo_bytes + FORM_BYTES).await?;
+            return multipart(parts, bytes, photo_bytes).await;
         }
         let json = body::is_json(&media_type);
         if !json && !is_photo(&media_type) {
@@ -129,10 +128,10 @@ impl<J: DeserializeOwned + Send> FromRequest<App> for Submitted<J> {
         }
         let limit =
             if json { base64::encoded_len(photo_bytes, true).unwrap_or(photo_bytes) + FORM_BYTES } else { photo_bytes };
-        let Received { bytes, memory } = body::read(app, body, limit).await?;
+        let bytes = body::read(app, body, limit).await?;
         let once = idempotency::of(&parts, &bytes)?;
-        let form = if json { Form::Json(body::json(&bytes)?) } else { Form::Photo(not_empty(bytes)?, None) };
-        Ok(Self { form, once, _memory: memory })
+        let form = if json { Form::Json(body::json(&bytes)?) } else { Form::Photo(not_empty(bytes.clone())?, None) };
+        Ok(Self { form, once, _body: bytes })
     }
 }
 
@@ -141,15 +140,10 @@ fn is_photo(media_type: &str) -> bool {
     media_type.is_empty() || media_type.starts_with("image/") || media_type == "application/octet-stream"
 }
 
-async fn multipart<J>(
-    parts: Parts,
-    bytes: Bytes,
-    limit: usize,
-    memory: OwnedSemaphorePermit,
-) -> Result<Submitted<J>, Problem> {
+async fn multipart<J>(parts: Parts, bytes: Bytes, limit: usize) -> Result<Submitted<J>, Problem> {
     let malformed = |error: String| Problem::new(Kind::InvalidBody, error).expected("multipart/form-data");
     // Read once more by axum's parser, whose own limit is for bodies that were not measured yet.
-    let mut request = Request::from_parts(parts.clone(), Body::from(bytes));
+    let mut request = Request::from_parts(parts.clone(), Body::from(bytes.clone()));
     DefaultBodyLimit::disable().apply(&mut request);
     let mut fields = Multipart::from_request(request, &()).await.map_err(|error| malformed(error.body_text()))?;
     let (mut photo, mut area) = (None, None);
@@ -174,7 +168,7 @@ async fn multipart<J>(
     let once = idempotency::of(&parts, &hash.collect::<Vec<u8>>())?;
     let area = area.map(|text| String::from_utf8_lossy(&text).into_owned());
     let form = Form::Photo(not_empty(photo)?, pixel_box(area.as_deref())?);
-    Ok(Submitted { form, once, _memory: memory })
+    Ok(Submitted { form, once, _body: bytes })
 }
 
 async fn content(field: Field<'_>) -> Result<Bytes, String> {

@@ -106,7 +106,8 @@ pub(super) async fn list_products(
 
 /// Correct attributes
 ///
-/// `{name: value}` wins over the model and is kept as training data; `{name: null}` takes the correction back.
+/// `{name: value}` wins over merchant and model and is kept as training data; `{name: null}` says that the attribute
+/// does not apply.
 #[utoipa::path(
     patch, path = "/v1/products/{product_id}/attributes", tag = "products", operation_id = "correct_attributes",
     request_body(

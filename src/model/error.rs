@@ -64,8 +64,8 @@ pub enum ModelError {
         /// Which output.
         output: String,
     },
-    /// The engine gave no embedding.
-    #[error("the engine gave no embedding")]
+    /// The engine gave no embedding, or one of length zero.
+    #[error("the engine gave no embedding that has a direction")]
     NoEmbedding,
     /// A golden case came out different.
     #[error("golden case `{case}`, output `{output}`: off by {received}, at most {tolerance} is allowed")]

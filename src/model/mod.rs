@@ -117,18 +117,20 @@ impl Model {
                 return Err(ModelError::NotFinite { output: (*name).to_owned() });
             }
         }
-        let embedding = outputs.pop().ok_or(ModelError::NoEmbedding)?;
-        Ok(Prediction { logits: outputs, embedding: unit(embedding), regions: None })
+        let embedding = outputs.pop().and_then(unit).ok_or(ModelError::NoEmbedding)?;
+        Ok(Prediction { logits: outputs, embedding, regions: None })
     }
 }
 
-/// Scales to unit length in f64, so that rounding in the graph does not tilt scores; a zero vector stays as it is.
-fn unit(mut vector: Vec<f32>) -> Vec<f32> {
+/// Scales to unit length in f64, so that rounding in the graph does not tilt scores; `None` for a vector that has no
+/// direction, which the index could not hold.
+fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
     let norm = vector.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
-    if norm > 0.0 {
-        for v in &mut vector {
-            *v = (f64::from(*v) / norm) as f32;
-        }
+    if norm < 1e-6 {
+        return None;
     }
-    vector
+    for v in &mut vector {
+        *v = (f64::from(*v) / norm) as f32;
+    }
+    Some(vector)
 }

@@ -62,6 +62,12 @@ fn embeddings_leave_at_unit_length() {
 }
 
 #[test]
+fn an_embedding_without_a_direction_is_refused() {
+    let model = fake_model(vec![vec![0.0; 2], vec![0.0; 2], vec![0.0; EMBEDDING_DIM]]);
+    assert!(matches!(model.predict(&photo()), Err(ModelError::NoEmbedding)));
+}
+
+#[test]
 fn outputs_that_do_not_fit_the_manifest_are_refused() {
     let nan = fake_model(vec![vec![f32::NAN, 0.0], vec![0.0; 2], vec![1.0; EMBEDDING_DIM]]).predict(&photo());
     assert!(matches!(nan, Err(ModelError::NotFinite { output }) if output == "category"));

@@ -4,6 +4,7 @@
 use super::ServiceError;
 use crate::catalog::{Catalog, Change, IndexRecord, facets};
 use crate::index::{Index, IndexConfig, IndexError, IndexedImage, IndexedProduct};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,12 +43,16 @@ impl Follower {
             after,
             Box::new(move |change| {
                 // Weak: the catalog owns this closure. Gone means that nobody can write any more.
-                if let Some(catalog) = source.upgrade()
-                    && let Err(error) = apply(&observer.index, &catalog, &version, change)
-                {
-                    tracing::error!(%error, seq = change.seq, "a committed change did not reach the index");
-                    observer.missed.store(true, Ordering::Relaxed);
-                }
+                let Some(catalog) = source.upgrade() else { return };
+                // A panic counts as a miss too: the change is committed, and the ones after it must still be told.
+                let applied = catch_unwind(AssertUnwindSafe(|| apply(&observer.index, &catalog, &version, change)));
+                let error = match applied {
+                    Ok(Ok(())) => return,
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => "panic".to_owned(),
+                };
+                tracing::error!(error, seq = change.seq, "a committed change did not reach the index");
+                observer.missed.store(true, Ordering::Release);
             }),
         )?;
         Ok(follower)
@@ -55,7 +60,13 @@ impl Follower {
 
     /// Whether every committed change has reached the index.
     pub(super) fn is_whole(&self) -> bool {
-        !self.missed.load(Ordering::Relaxed)
+        !self.missed.load(Ordering::Acquire)
+    }
+
+    /// Writes a snapshot, unless a change is missing: an older snapshot and a replay heal that, a new one would hide
+    /// it for good.
+    pub(super) fn snapshot(&self) -> Result<(), IndexError> {
+        if self.is_whole() { self.index.snapshot() } else { Ok(()) }
     }
 }
 

@@ -72,7 +72,7 @@ impl Service {
     /// When the disk fails.
     pub fn close(&self) -> Result<(), ServiceError> {
         self.reanalysis.stop();
-        Ok(self.core.follower.index.snapshot()?)
+        Ok(self.core.follower.snapshot()?)
     }
 
     /// How the service is.

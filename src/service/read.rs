@@ -51,7 +51,8 @@ impl Service {
         let (product_id, image_id) = (product_id.to_owned(), image_id.to_owned());
         self.on_reads(move |core, _| {
             let stored = core.expect_image(&product_id, &image_id)?;
-            let embedding = core.catalog.embedding(&product_id, &image_id)?.unwrap_or_default();
+            let gone = || CatalogError::UnknownImage { product_id: product_id.clone(), image_id: image_id.clone() };
+            let embedding = core.catalog.embedding(&product_id, &image_id)?.ok_or_else(gone)?;
             Ok(StoredAnalysis { analysis: stored.image.analysis, embedding })
         })
         .await
@@ -65,11 +66,19 @@ impl Service {
         let (product_id, image_id) = (product_id.to_owned(), image_id.to_owned());
         let original = self
             .on_reads(move |core, _| {
-                let stored = core.expect_image(&product_id, &image_id)?;
-                let sha256 = stored.image.analysis.sha256;
-                let missing = || ServiceError::PhotoMissing { sha256: sha256.clone() };
-                let bytes = Bytes::from(core.catalog.photo_bytes(&sha256)?.ok_or_else(missing)?);
-                Ok(PhotoBytes { content_type: stored.content_type, bytes, sha256 })
+                let mut missing = None;
+                loop {
+                    let stored = core.expect_image(&product_id, &image_id)?;
+                    let sha256 = stored.image.analysis.sha256;
+                    if let Some(bytes) = core.catalog.photo_bytes(&sha256)? {
+                        return Ok(PhotoBytes { content_type: stored.content_type, bytes: Bytes::from(bytes), sha256 });
+                    }
+                    // Replaced or deleted between the record and the file: look again. Twice the same is a loss.
+                    if missing.as_ref() == Some(&sha256) {
+                        return Err(ServiceError::PhotoMissing { sha256 });
+                    }
+                    missing = Some(sha256);
+                }
             })
             .await?;
         let Some(size) = size else { return Ok(original) };

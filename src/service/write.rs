@@ -2,7 +2,7 @@
 //! index has it.
 
 use super::{Core, PhotoInput, ProductView, Reply, Service, ServiceError};
-use crate::catalog::{IdempotencyKey, Metadata, MetadataPatch, NewImage, Once, StoredResponse, Tx};
+use crate::catalog::{IdempotencyKey, MetadataPatch, NewImage, Once, StoredResponse, Tx};
 use crate::scheduler::Lane;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -139,14 +139,6 @@ impl Service {
         Ok(())
     }
 
-    /// Creates a product or changes its metadata as [`Service::put_product`] does, for commands without HTTP.
-    ///
-    /// # Errors
-    /// When the id or a field is out of bounds.
-    pub async fn put_metadata(&self, product_id: &str, metadata: Metadata) -> Result<Reply, ServiceError> {
-        self.put_product(product_id, metadata.into(), None).await
-    }
-
     /// What can be answered before a photo is looked at: a repeated request, or an unknown product.
     async fn before_looking(
         &self,
@@ -175,7 +167,7 @@ impl Service {
 
     /// Runs `prepare` outside and `work` inside of a transaction, on the writer's thread.
     ///
-    /// The writer's lane is not cancelled by a client that hangs up: once a photo was looked at, the work is done.
+    /// A write that has not started goes with a client that hangs up; one that has started is finished.
     async fn write_with<P, F, T>(
         &self,
         once: Option<IdempotencyKey>,

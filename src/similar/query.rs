@@ -66,12 +66,12 @@ impl SimilarQuery {
         match &self.source {
             Source::Product(id) => hash.update(format!("product {id:?}")),
             Source::Basket(ids) => hash.update(format!("basket {ids:?}")),
-            Source::Photo { embedding, facets } => {
+            // The embedding names the photo; its facets follow from it, and are measured only where they are asked for.
+            Source::Photo { embedding, .. } => {
                 hash.update("photo ");
                 for value in embedding {
                     hash.update(value.to_le_bytes());
                 }
-                hash.update(format!("{:?}{:?}", facets.colors, facets.attributes));
             }
         }
         let (group_by, color, min_score) = (self.group_by, &self.color, self.min_score);
