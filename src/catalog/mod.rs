@@ -45,7 +45,7 @@ pub use read::MAX_PAGE;
 pub use records::{
     Committed, Correction, Counts, Image, ImageRef, IndexRecord, NewImage, Observed, Product, StoredImage,
 };
-pub use write::{Observer, Once, Tx};
+pub use write::{AfterCommit, Observer, Once, Tx};
 
 use crate::model::Embedding;
 use photos::PhotoStore;
@@ -182,11 +182,6 @@ impl Catalog {
     /// Sequence number of the last change, 0 before the first.
     pub fn last_seq(&self) -> Result<u64, CatalogError> {
         self.read(changes::last_seq)
-    }
-
-    /// What the index needs of one product; `None`: it is gone.
-    pub fn index_record(&self, product_id: &str) -> Result<Option<IndexRecord>, CatalogError> {
-        self.read(|conn| read::index_record(conn, product_id))
     }
 
     /// What the index needs of the products changed after `since` (0: of all), in the order of their last change, at

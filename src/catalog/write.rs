@@ -3,16 +3,27 @@
 
 use super::codec::{timestamp, to_i64};
 use super::photos::PhotoStore;
-use super::{Catalog, CatalogError, Change, ChangeKind, Committed, Payload, Product};
+use super::{Catalog, CatalogError, Change, ChangeKind, Committed, IndexRecord, Payload, Product};
 use super::{IdempotencyKey, StoredResponse, changes, effective_attributes, read};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
-/// Told of every committed change in commit order, before the write that made it returns. It may read the catalog
-/// (and then sees exactly the state after that write); it must not write to it, which would wait for itself and end
-/// in [`CatalogError::Busy`]. What is slow here slows every write.
-pub type Observer = Box<dyn Fn(&Change) + Send + Sync>;
+/// Told of every committed change in commit order, before the write that made it returns, with the state right after
+/// it. It must not write to the catalog, which would wait for itself and end in [`CatalogError::Busy`]. What is slow
+/// here slows every write.
+pub type Observer = Box<dyn Fn(&Change, &AfterCommit<'_>) + Send + Sync>;
+
+/// The store as an [`Observer`] sees it: right after the commit, on the writer's own connection, so that no queue of
+/// readers stands between a commit and the index.
+pub struct AfterCommit<'c>(&'c Connection);
+
+impl AfterCommit<'_> {
+    /// What the index needs of one product; `None`: it is gone.
+    pub fn index_record(&self, product_id: &str) -> Result<Option<IndexRecord>, CatalogError> {
+        read::index_record(self.0, product_id)
+    }
+}
 
 /// The writing connection and who is told of its commits: one thing, since one turn covers both.
 pub(super) struct Writer {
@@ -72,7 +83,8 @@ impl Catalog {
         tx.commit().map_err(CatalogError::from)?;
         release(&writer.conn, &self.photos, &touched);
         if let Some(observer) = &writer.observer {
-            changes.iter().for_each(observer);
+            let state = AfterCommit(&writer.conn);
+            changes.iter().for_each(|change| observer(change, &state));
         }
         Ok(Committed { value, seq, changes })
     }
@@ -118,7 +130,7 @@ impl Catalog {
                 let page = changes::after(&writer.conn, seen, changes::MAX_CHANGES)?;
                 let Some(last) = page.last() else { break };
                 seen = last.seq;
-                page.iter().for_each(&observer);
+                page.iter().for_each(|change| observer(change, &AfterCommit(&writer.conn)));
             }
             writer.observer = Some(observer);
             Ok(())

@@ -2,7 +2,7 @@
 //! missed while the process was down is replayed at start (design invariants 1 and 2).
 
 use super::ServiceError;
-use crate::catalog::{Catalog, Change, IndexRecord, facets};
+use crate::catalog::{AfterCommit, Catalog, Change, IndexRecord, facets};
 use crate::index::{Index, IndexConfig, IndexError, IndexedImage, IndexedProduct};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -21,7 +21,7 @@ pub(super) struct Follower {
 
 impl Follower {
     /// Opens the newest whole snapshot, applies what the store has since, and follows it from here on.
-    pub(super) fn open(dir: &Path, config: IndexConfig, catalog: &Arc<Catalog>) -> Result<Arc<Self>, ServiceError> {
+    pub(super) fn open(dir: &Path, config: IndexConfig, catalog: &Catalog) -> Result<Arc<Self>, ServiceError> {
         let version = config.model_version.clone();
         let mut index = Index::open(dir, config.clone())?.0;
         let last = catalog.last_seq()?;
@@ -37,15 +37,13 @@ impl Follower {
             fill(&index, catalog, &version)?;
         }
         let follower = Arc::new(Self { index, missed: AtomicBool::new(false) });
-        let (observer, source) = (Arc::clone(&follower), Arc::downgrade(catalog));
+        let observer = Arc::clone(&follower);
         let after = follower.index.seq();
         catalog.observe(
             after,
-            Box::new(move |change| {
-                // Weak: the catalog owns this closure. Gone means that nobody can write any more.
-                let Some(catalog) = source.upgrade() else { return };
+            Box::new(move |change, state| {
                 // A panic counts as a miss too: the change is committed, and the ones after it must still be told.
-                let applied = catch_unwind(AssertUnwindSafe(|| apply(&observer.index, &catalog, &version, change)));
+                let applied = catch_unwind(AssertUnwindSafe(|| apply(&observer.index, state, &version, change)));
                 let error = match applied {
                     Ok(Ok(())) => return,
                     Ok(Err(error)) => error.to_string(),
@@ -85,12 +83,12 @@ fn fill(index: &Index, catalog: &Catalog, version: &str) -> Result<(), ServiceEr
 }
 
 /// Brings one product to its state in the store; safe to repeat.
-fn apply(index: &Index, catalog: &Catalog, version: &str, change: &Change) -> Result<(), ServiceError> {
+fn apply(index: &Index, store: &AfterCommit<'_>, version: &str, change: &Change) -> Result<(), ServiceError> {
     let Some(product_id) = &change.product_id else {
         index.mark(change.seq);
         return Ok(());
     };
-    let state = catalog.index_record(product_id)?.map(|record| indexed(record, version));
+    let state = store.index_record(product_id)?.map(|record| indexed(record, version));
     Ok(index.apply(change.seq, product_id, state)?)
 }
 

@@ -140,13 +140,13 @@ fn a_panic_in_a_write_rolls_back_and_the_next_write_works() {
 #[test]
 fn the_observer_sees_every_change_once_in_order_with_its_state() {
     let dir = tempfile::tempdir().unwrap();
-    let catalog = Arc::new(Catalog::open(dir.path()).unwrap());
+    let catalog = Catalog::open(dir.path()).unwrap();
     upsert(&catalog, "before");
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let (log, reader) = (Arc::clone(&seen), Arc::downgrade(&catalog));
-    let observer: Observer = Box::new(move |change| {
-        let catalog = reader.upgrade().unwrap();
-        assert!(catalog.last_seq().unwrap() >= change.seq, "committed before it is told");
+    let log = Arc::clone(&seen);
+    let observer: Observer = Box::new(move |change, state| {
+        let record = state.index_record(change.product_id.as_deref().unwrap()).unwrap().unwrap();
+        assert!(record.product.seq >= change.seq, "committed before it is told");
         log.lock().unwrap().push(change.seq);
     });
     catalog.observe(0, observer).unwrap();

@@ -55,7 +55,7 @@ fn a_replaced_image_keeps_its_place_and_a_stale_analysis_is_skipped() {
     let fresh = analysis(b"new", "v2", "skirt", 0.7);
     let done = catalog.write(|tx| tx.replace_analysis("a", "1", fresh.clone(), &embedding(9))).unwrap();
     assert_eq!(done.changes[0].kind, ChangeKind::AnalysisReplaced);
-    let record = catalog.index_record("a").unwrap().unwrap();
+    let record = catalog.index_records(0, 1).unwrap().remove(0);
     let ids: Vec<_> = record.product.images.iter().map(|i| i.image_id.as_str()).collect();
     assert_eq!(ids, ["1", "2"]);
     assert_eq!(record.product.images[0].analysis, fresh);
