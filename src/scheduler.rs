@@ -48,6 +48,8 @@ pub enum SchedulerError {
 }
 
 type Job = Box<dyn FnOnce() + Send>;
+/// What a piece of work came to, or its panic.
+type Outcome<T> = std::thread::Result<T>;
 
 struct Queues {
     interactive: VecDeque<Job>,
@@ -97,28 +99,52 @@ impl Scheduler {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
+        result(self.submit(lane, work)?.await)
+    }
+
+    /// [`Scheduler::run`] for a thread that may wait, never one of the runtime's.
+    ///
+    /// # Errors
+    /// [`SchedulerError::Full`] at once when the lane is full.
+    pub fn run_blocking<T, F>(&self, lane: Lane, work: F) -> Result<T, SchedulerError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        result(self.submit(lane, work)?.blocking_recv())
+    }
+
+    fn submit<T, F>(&self, lane: Lane, work: F) -> Result<oneshot::Receiver<Outcome<T>>, SchedulerError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
         let (sender, receiver) = oneshot::channel();
         let span = tracing::Span::current();
         let job: Job = Box::new(move || {
             if sender.is_closed() {
                 return;
             }
-            let result = span.in_scope(|| catch_unwind(AssertUnwindSafe(work)));
+            let outcome = span.in_scope(|| catch_unwind(AssertUnwindSafe(work)));
             // The caller may have gone meanwhile: nobody to tell.
-            let _ = sender.send(result);
+            let _ = sender.send(outcome);
         });
         self.shared.push(lane, job)?;
-        match receiver.await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(_)) => Err(SchedulerError::Panicked),
-            Err(_) => Err(SchedulerError::Stopped),
-        }
+        Ok(receiver)
     }
 
     /// How many pieces wait: (interactive, bulk).
     pub fn waiting(&self) -> (usize, usize) {
         let queues = self.shared.lock();
         (queues.interactive.len(), queues.bulk.len())
+    }
+}
+
+fn result<T>(received: Result<Outcome<T>, oneshot::error::RecvError>) -> Result<T, SchedulerError> {
+    match received {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(_)) => Err(SchedulerError::Panicked),
+        Err(_) => Err(SchedulerError::Stopped),
     }
 }
 

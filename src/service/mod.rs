@@ -22,16 +22,16 @@ use crate::photo::{Fetcher, Limits, Photo, PixelBox};
 use crate::scheduler::{Lane, Scheduler};
 use bytes::Bytes;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// The service behind HTTP and the commands: every method may be called from any task.
 pub struct Service {
     // Dropped in this order: work that was accepted ends before what it works on goes.
-    reanalysis: reanalyze::Reanalysis,
-    photos: Scheduler,
+    reanalysis: Mutex<Option<reanalyze::Reanalysis>>,
+    photos: Arc<Scheduler>,
     reads: Scheduler,
-    writes: Scheduler,
+    writes: Arc<Scheduler>,
     core: Arc<Core>,
     fetcher: Fetcher,
     metrics: Metrics,

@@ -1,6 +1,6 @@
 //! Opening and closing: store, model and index, in the order that leaves nothing half done.
 
-use super::{Core, ModelInfo, Service, ServiceError, Status, follow, reanalyze};
+use super::{Core, ModelInfo, Service, ServiceError, Status, follow};
 use crate::analyzer::Analyzer;
 use crate::catalog::Catalog;
 use crate::index::IndexConfig;
@@ -9,7 +9,7 @@ use crate::model::{EMBEDDING_DIM, Model, scan};
 use crate::photo::{FetchConfig, Fetcher, Limits};
 use crate::scheduler::{Scheduler, SchedulerConfig};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// What a service needs to open.
 #[derive(Clone, Debug)]
@@ -54,10 +54,10 @@ impl Service {
         let writes =
             SchedulerConfig { threads: 1, interactive_queue: config.write_queue, bulk_queue: config.write_queue };
         Ok(Self {
-            reanalysis: reanalyze::Reanalysis::start(Arc::clone(&core)).map_err(ServiceError::Threads)?,
-            photos: threads("photo", config.photos)?,
+            reanalysis: Mutex::new(None),
+            photos: Arc::new(threads("photo", config.photos)?),
             reads: threads("read", config.reads)?,
-            writes: threads("write", writes)?,
+            writes: Arc::new(threads("write", writes)?),
             core,
             fetcher: Fetcher::new(config.fetch)?,
             metrics: Metrics::default(),
@@ -71,7 +71,7 @@ impl Service {
     /// # Errors
     /// When the disk fails.
     pub fn close(&self) -> Result<(), ServiceError> {
-        self.reanalysis.stop();
+        self.stop_reanalysis();
         Ok(self.core.follower.snapshot()?)
     }
 
