@@ -99,6 +99,25 @@ async fn discard(mut body: Body) {
     let _ = tokio::time::timeout(timeout, reading).await;
 }
 
+/// Bytes of a body that a worker of the runtime may hash or parse itself: some tens of microseconds.
+const INLINE: usize = 64 << 10;
+
+/// Runs `work` on `bytes` bytes, on a thread that may block when they are many: 28 MB of JSON take tens of
+/// milliseconds, in which a worker would answer hundreds of others. As many wait as bodies fit in the memory for them.
+///
+/// # Errors
+/// Those of `work`; 500 when it panics.
+pub(super) async fn off_worker<T, F>(bytes: usize, work: F) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, Problem> + Send + 'static,
+{
+    if bytes <= INLINE {
+        return work();
+    }
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Problem::internal(error)))
+}
+
 /// The media type without its parameters, lower case; empty when there is none.
 pub(super) fn media_type(headers: &HeaderMap) -> String {
     let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();

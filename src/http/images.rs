@@ -10,7 +10,7 @@ use super::state::App;
 use crate::catalog::Image;
 use crate::service::{PhotoInput, PhotoSource};
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -40,7 +40,10 @@ pub(super) struct PhotoParams {
     )),
     responses(
         (status = 200, body = Image, description = "It was there already"),
-        (status = 201, body = Image, description = "Stored"),
+        (
+            status = 201, body = Image, description = "Stored",
+            headers(("Location" = String, description = "Where the image is found"))
+        ),
         (status = 404), (status = 409), (status = 422), (status = 507)
     ),
     security(("key" = ["ingest"])),
@@ -52,7 +55,25 @@ pub(super) async fn post_image(
 ) -> Result<Response, Problem> {
     let Submitted { form, once, _body } = submitted;
     let input = form.into_input(app.limits.photo_bytes)?;
-    Ok(answer(app.service.put_image(&product_id, None, input, once).await?))
+    let reply = app.service.put_image(&product_id, None, input, once).await?;
+    let location = reply.created.then(|| location(&product_id, &reply.body)).flatten();
+    let mut response = answer(reply);
+    if let Some(location) = location {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// Where a new image is found: its name is ours, so the client has to be told.
+fn location(product_id: &str, body: &[u8]) -> Option<HeaderValue> {
+    #[derive(Deserialize)]
+    struct Named {
+        image_id: String,
+    }
+    let Named { image_id } = serde_json::from_slice(body).ok()?;
+    let mut url = url::Url::parse("http://localhost/v1/products").ok()?;
+    url.path_segments_mut().ok()?.extend([product_id, "images", &image_id]);
+    HeaderValue::from_str(url.path()).ok()
 }
 
 /// Upload an image under an id
@@ -87,7 +108,7 @@ pub(super) async fn put_image(
     params(PhotoParams),
     responses(
         (status = 200, description = "The bytes as they came, a JPEG thumbnail, or with `include` an analysis", content(
-            ("image/jpeg"), ("image/png"), ("image/webp"), ("image/gif"), ("image/bmp"),
+            ("image/jpeg"), ("image/png"), ("image/webp"), ("image/avif"), ("image/gif"), ("image/bmp"),
             (AnalysisView = "application/json")
         )),
         (status = 304), (status = 404)

@@ -17,8 +17,9 @@ use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use sha2::{Digest, Sha256};
+use std::fmt;
 use utoipa::ToSchema;
 
 /// What the photo routes read, as 415 names it.
@@ -33,6 +34,46 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// Base64 of a JSON body, decoded while the JSON is read: once, without a copy of the text, and off the runtime's
+/// threads. What is wrong with it is told when the photo is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Base64(Result<Bytes, String>);
+
+impl<'de> Deserialize<'de> for Base64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Base64;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string of base64")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Base64, E> {
+                let data = text.strip_prefix("data:").and_then(|data| data.split_once(";base64,"));
+                let decoded = BASE64.decode(data.map_or(text, |(_, data)| data));
+                Ok(Base64(decoded.map(Bytes::from).map_err(|error| error.to_string())))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+impl Base64 {
+    /// # Errors
+    /// 400 when it was none or is empty, 413 when there are more than `limit` bytes in it.
+    fn bytes(self, limit: usize) -> Result<Bytes, Problem> {
+        let bytes = self.0.map_err(|error| {
+            Problem::new(Kind::InvalidBody, format!("base64: {error}")).expected("base64, standard alphabet")
+        })?;
+        if bytes.len() > limit {
+            let problem = Problem::new(Kind::BodyTooLarge, format!("the photo has {} bytes", bytes.len()));
+            return Err(problem.limit(limit as u64).received(format!("{} bytes", bytes.len())));
+        }
+        not_empty(bytes)
+    }
+}
+
 /// A photo as JSON: exactly one of `url` and `base64`.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -45,7 +86,7 @@ pub(super) struct PhotoJson {
     /// Its bytes in base64, standard alphabet, with or without padding; a `data:` URL will do.
     #[serde(default, deserialize_with = "some")]
     #[schema(value_type = String, required = false, min_length = 4)]
-    pub(super) base64: Option<String>,
+    pub(super) base64: Option<Base64>,
     /// The part to look at: `[x1, y1, x2, y2]` in pixels of the upright photo; `x2` and `y2` lie outside.
     #[serde(default, rename = "box", deserialize_with = "some")]
     #[schema(value_type = Vec<u32>, required = false, min_items = 4, max_items = 4)]
@@ -64,7 +105,7 @@ pub(super) struct UploadJson {
     /// Its bytes in base64, standard alphabet, with or without padding; a `data:` URL will do.
     #[serde(default, deserialize_with = "some")]
     #[schema(value_type = String, required = false, min_length = 4)]
-    base64: Option<String>,
+    base64: Option<Base64>,
 }
 
 /// A photo to store as `multipart/form-data`: exactly one of the two files.
@@ -111,7 +152,7 @@ pub(super) struct Submitted<J> {
     pub(super) _body: Bytes,
 }
 
-impl<J: DeserializeOwned + Send> FromRequest<App> for Submitted<J> {
+impl<J: DeserializeOwned + Send + 'static> FromRequest<App> for Submitted<J> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
@@ -129,9 +170,13 @@ impl<J: DeserializeOwned + Send> FromRequest<App> for Submitted<J> {
         let limit =
             if json { base64::encoded_len(photo_bytes, true).unwrap_or(photo_bytes) + FORM_BYTES } else { photo_bytes };
         let bytes = body::read(app, body, limit).await?;
-        let once = idempotency::of(&parts, &bytes)?;
-        let form = if json { Form::Json(body::json(&bytes)?) } else { Form::Photo(not_empty(bytes.clone())?, None) };
-        Ok(Self { form, once, _body: bytes })
+        body::off_worker(bytes.len(), move || {
+            let once = idempotency::of(&parts, &bytes)?;
+            let form =
+                if json { Form::Json(body::json(&bytes)?) } else { Form::Photo(not_empty(bytes.clone())?, None) };
+            Ok(Self { form, once, _body: bytes })
+        })
+        .await
     }
 }
 
@@ -140,7 +185,7 @@ fn is_photo(media_type: &str) -> bool {
     media_type.is_empty() || media_type.starts_with("image/") || media_type == "application/octet-stream"
 }
 
-async fn multipart<J>(parts: Parts, bytes: Bytes, limit: usize) -> Result<Submitted<J>, Problem> {
+async fn multipart<J: Send + 'static>(parts: Parts, bytes: Bytes, limit: usize) -> Result<Submitted<J>, Problem> {
     let malformed = |error: String| Problem::new(Kind::InvalidBody, error).expected("multipart/form-data");
     // Read once more by axum's parser, whose own limit is for bodies that were not measured yet.
     let mut request = Request::from_parts(parts.clone(), Body::from(bytes.clone()));
@@ -164,11 +209,14 @@ async fn multipart<J>(parts: Parts, bytes: Bytes, limit: usize) -> Result<Submit
         let problem = Problem::new(Kind::BodyTooLarge, format!("the photo has {} bytes", photo.len()));
         return Err(problem.limit(limit as u64).received(format!("{} bytes", photo.len())));
     }
-    let hash = Sha256::digest(&photo).into_iter().chain(area.iter().flatten().copied());
-    let once = idempotency::of(&parts, &hash.collect::<Vec<u8>>())?;
-    let area = area.map(|text| String::from_utf8_lossy(&text).into_owned());
-    let form = Form::Photo(not_empty(photo)?, pixel_box(area.as_deref())?);
-    Ok(Submitted { form, once, _body: bytes })
+    body::off_worker(photo.len(), move || {
+        let hash = Sha256::digest(&photo).into_iter().chain(area.iter().flatten().copied());
+        let once = idempotency::of(&parts, &hash.collect::<Vec<u8>>())?;
+        let area = area.map(|text| String::from_utf8_lossy(&text).into_owned());
+        let form = Form::Photo(not_empty(photo)?, pixel_box(area.as_deref())?);
+        Ok(Submitted { form, once, _body: bytes })
+    })
+    .await
 }
 
 async fn content(field: Field<'_>) -> Result<Bytes, String> {
@@ -209,7 +257,7 @@ impl PhotoJson {
         let crop = self.area.map(|[x1, y1, x2, y2]| PixelBox { x1, y1, x2, y2 });
         let source = match (self.url, self.base64) {
             (Some(url), None) => PhotoSource::Url(checked_url(url)?),
-            (None, Some(base64)) => PhotoSource::Bytes(decoded(&base64, limit)?),
+            (None, Some(base64)) => PhotoSource::Bytes(base64.bytes(limit)?),
             (None, None) => return Err(one_of("none")),
             (Some(_), Some(_)) => return Err(one_of("both")),
         };
@@ -262,21 +310,6 @@ fn checked_url(url: String) -> Result<String, Problem> {
     }
     let problem = Problem::new(Kind::InvalidBody, format!("url: expected 1 to {MAX_URL} bytes"));
     Err(problem.limit(MAX_URL as u64).received(format!("{} bytes", url.len())))
-}
-
-fn decoded(text: &str, limit: usize) -> Result<Bytes, Problem> {
-    let text = match text.strip_prefix("data:").and_then(|data| data.split_once(";base64,")) {
-        Some((_, data)) => data,
-        None => text,
-    };
-    let bytes = BASE64.decode(text).map_err(|error| {
-        Problem::new(Kind::InvalidBody, format!("base64: {error}")).expected("base64, standard alphabet")
-    })?;
-    if bytes.len() > limit {
-        let problem = Problem::new(Kind::BodyTooLarge, format!("the photo has {} bytes", bytes.len()));
-        return Err(problem.limit(limit as u64).received(format!("{} bytes", bytes.len())));
-    }
-    not_empty(Bytes::from(bytes))
 }
 
 #[cfg(test)]

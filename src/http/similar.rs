@@ -3,7 +3,7 @@
 
 use super::conditional::json_or_304;
 use super::extract::{Params, ProductId, boolean, bounded, some};
-use super::photo_form::{Form, PhotoJson, PhotoMultipart, Submitted, pixel_box};
+use super::photo_form::{Base64, Form, PhotoJson, PhotoMultipart, Submitted, pixel_box};
 use super::problem::{Kind, Problem};
 use super::state::App;
 use crate::catalog::validate_id;
@@ -69,7 +69,7 @@ pub(super) struct SimilarJson {
     /// A photo's bytes in base64, standard alphabet; a `data:` URL will do.
     #[serde(default, deserialize_with = "some")]
     #[schema(value_type = String, required = false, min_length = 4)]
-    base64: Option<String>,
+    base64: Option<Base64>,
     /// The part of the photo to look at: `[x1, y1, x2, y2]` in pixels of the upright photo.
     #[serde(default, rename = "box", deserialize_with = "some")]
     #[schema(value_type = Vec<u32>, required = false, min_items = 4, max_items = 4)]

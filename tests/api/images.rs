@@ -35,6 +35,22 @@ async fn an_uploaded_photo_comes_back_byte_for_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_image_says_where_it_is_and_a_known_one_does_not() {
+    let Some(server) = start().await else { return };
+    let product = "/v1/products/a%20%2Fb";
+    json(server.put(product).json(&serde_json::json!({})), 201).await;
+    let made = server.post_photo(&format!("{product}/images"), jpeg()).send().await.unwrap();
+    assert_eq!(made.status(), StatusCode::CREATED);
+    let location = made.headers()["location"].to_str().unwrap().to_owned();
+    let image_id = made.json::<serde_json::Value>().await.unwrap()["image_id"].as_str().unwrap().to_owned();
+    assert_eq!(location, format!("{product}/images/{image_id}"));
+    assert_eq!(server.get(&location).send().await.unwrap().bytes().await.unwrap(), jpeg());
+    let again = server.post_photo(&format!("{product}/images"), jpeg()).send().await.unwrap();
+    assert_eq!(again.status(), StatusCode::OK);
+    assert!(!again.headers().contains_key("location"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_photo_under_an_id_is_replaced() {
     let Some(server) = start().await else { return };
     server.product("p").await;
