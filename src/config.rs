@@ -250,6 +250,9 @@ pub struct FetchSettings {
     /// Most fetches at a time
     #[arg(long, env = "VITRINE_FETCH_CONCURRENCY", default_value_t = Self::default().fetch_concurrency)]
     pub fetch_concurrency: NonZeroUsize,
+    /// PEM file of certificate authorities to trust beside the system's
+    #[arg(long, env = "VITRINE_FETCH_CA_FILE")]
+    pub fetch_ca_file: Option<PathBuf>,
 }
 
 impl Default for FetchSettings {
@@ -261,6 +264,7 @@ impl Default for FetchSettings {
             fetch_total_ms: config.total_ms,
             fetch_max_redirects: config.redirects,
             fetch_concurrency: NonZeroUsize::new(config.concurrency).unwrap_or(NonZeroUsize::MIN),
+            fetch_ca_file: config.ca_file,
         }
     }
 }
@@ -292,6 +296,7 @@ impl ServiceSettings {
             redirects: fetch.fetch_max_redirects,
             concurrency: fetch.fetch_concurrency.get(),
             allow_hosts: fetch.fetch_allow_hosts.clone(),
+            ca_file: fetch.fetch_ca_file.clone(),
             ..FetchConfig::default()
         }
     }

@@ -90,7 +90,7 @@ fn photo(error: &PhotoError) -> Problem {
     }
 }
 
-const FORMATS: &str = "JPEG, PNG, WebP, GIF or BMP";
+const FORMATS: &str = "JPEG, PNG, WebP, AVIF, GIF or BMP";
 
 fn fetch(error: &FetchError) -> Problem {
     let failed = Problem::new(Kind::FetchFailed, error);
@@ -108,7 +108,9 @@ fn fetch(error: &FetchError) -> Problem {
         FetchError::Incomplete { received } => failed.received(format!("{received} bytes")),
         FetchError::Timeout { limit_ms } => failed.limit(*limit_ms),
         FetchError::Busy { limit, .. } => Problem::new(Kind::Overloaded, error).limit(*limit as u64).retry_after(1),
-        FetchError::AllowHost { .. } | FetchError::Client { .. } => Problem::internal(error),
+        FetchError::AllowHost { .. } | FetchError::CaFile { .. } | FetchError::Client { .. } => {
+            Problem::internal(error)
+        }
         _ => failed,
     }
 }

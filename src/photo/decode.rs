@@ -3,7 +3,7 @@
 
 use super::probe::Header;
 use super::raster::{Raster, Space};
-use super::{Format, Limits, PhotoError, jpeg};
+use super::{Format, Limits, PhotoError, avif, jpeg};
 use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError};
@@ -39,6 +39,7 @@ pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<D
         Format::Bmp => BmpDecoder::new(Cursor::new(bytes))
             .map_err(|error| fault(header, bytes, &error))
             .and_then(|decoder| read(decoder, bytes, header, limits)),
+        Format::Avif => avif::decode(bytes, header, limits),
     })
     .unwrap_or(Err(PhotoError::DecoderPanicked { format }))
 }

@@ -23,15 +23,15 @@ pub enum PhotoError {
         received: usize,
     },
     /// The bytes are no image of any kind we know by name.
-    #[error("not an image: the bytes look like {received}; send JPEG, PNG, WebP, GIF or BMP")]
+    #[error("not an image: the bytes look like {received}; send JPEG, PNG, WebP, AVIF, GIF or BMP")]
     NotAnImage {
         /// What the bytes look like: "text", "html", or their first four in hex.
         received: String,
     },
     /// An image (or document) of a kind we know and do not decode.
-    #[error("{received} is not supported; send JPEG, PNG, WebP, GIF or BMP")]
+    #[error("{received} is not supported; send JPEG, PNG, WebP, AVIF, GIF or BMP")]
     UnsupportedFormat {
-        /// Its name, such as "avif".
+        /// Its name, such as "heic".
         received: &'static str,
     },
     /// A supported container that uses something no decoder of ours can do, such as arithmetic coding.

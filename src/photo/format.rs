@@ -17,6 +17,8 @@ pub enum Format {
     Gif,
     /// Windows bitmap.
     Bmp,
+    /// AVIF, its primary item.
+    Avif,
 }
 
 impl Format {
@@ -28,6 +30,7 @@ impl Format {
             Self::WebP => "image/webp",
             Self::Gif => "image/gif",
             Self::Bmp => "image/bmp",
+            Self::Avif => "image/avif",
         }
     }
 
@@ -39,6 +42,7 @@ impl Format {
             Self::WebP => "webp",
             Self::Gif => "gif",
             Self::Bmp => "bmp",
+            Self::Avif => "avif",
         }
     }
 
@@ -56,6 +60,7 @@ impl Format {
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Self::Gif),
             // "BM" alone begins too many texts: the size of the info header (12 to 124) has to fit as well.
             [b'B', b'M', rest @ ..] if matches!(rest.get(12..16), Some([12..=124, 0, 0, 0])) => Ok(Self::Bmp),
+            _ if iso_media(bytes) == Some("avif") => Ok(Self::Avif),
             _ => Err(refusal(bytes)),
         }
     }
@@ -69,6 +74,7 @@ impl fmt::Display for Format {
             Self::WebP => "WebP",
             Self::Gif => "GIF",
             Self::Bmp => "BMP",
+            Self::Avif => "AVIF",
         })
     }
 }
@@ -130,8 +136,13 @@ fn iso_media(bytes: &[u8]) -> Option<&'static str> {
         [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] => brand.get(..4)?,
         _ => return None,
     };
+    // Writers may put HEIF's general brand first and AVIF's among the compatible ones, in the rest of the box.
+    let length = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize;
+    let compatible = bytes.get(16..length.min(bytes.len())).unwrap_or_default();
+    let general = matches!(brand, b"mif1" | b"msf1");
     Some(match brand {
         b"avif" | b"avis" => "avif",
+        _ if general && compatible.as_chunks::<4>().0.contains(b"avif") => "avif",
         b"heic" | b"heix" | b"hevc" | b"hevx" | b"heim" | b"heis" | b"mif1" | b"msf1" => "heic",
         b"crx " => "raw photo",
         _ => "video",
@@ -146,7 +157,7 @@ mod tests {
     #[test]
     fn known_kinds_are_refused_by_name() {
         let cases: [(&[u8], &str); 7] = [
-            (b"\0\0\0\x20ftypavif\0\0\0\0avifmif1", "avif"),
+            (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "heic"),
             (b"\0\0\0\x18ftypheic\0\0\0\0", "heic"),
             (b"\0\0\0\x18ftypmp42", "video"),
             (b"II*\0\x08\0\0\0", "tiff"),
@@ -159,9 +170,10 @@ mod tests {
             assert_eq!(Format::sniff(bytes).unwrap_err(), expected);
         }
         assert_eq!(
-            Format::sniff(b"\0\0\0\x20ftypavif").unwrap_err().to_string(),
-            "avif is not supported; send JPEG, PNG, WebP, GIF or BMP"
+            Format::sniff(b"\0\0\0\x20ftypheic").unwrap_err().to_string(),
+            "heic is not supported; send JPEG, PNG, WebP, AVIF, GIF or BMP"
         );
+        assert_eq!(Format::sniff(b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif").unwrap(), Format::Avif);
     }
 
     #[test]

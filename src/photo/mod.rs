@@ -9,6 +9,7 @@
 //! A file that ends early, or whose compressed pixels cannot be read, is an error, never a half-grey picture. The
 //! one exception: a JPEG cut inside its pixels and then closed with an end marker, which its decoder cannot tell.
 
+mod avif;
 mod decode;
 mod error;
 mod fetch;
@@ -76,7 +77,7 @@ impl fmt::Display for PixelBox {
 }
 
 impl Photo {
-    /// Decodes JPEG, PNG, WebP, GIF or BMP; which, the bytes say. Of an animation, the first frame.
+    /// Decodes JPEG, PNG, WebP, AVIF, GIF or BMP; which, the bytes say. Of an animation, the first frame.
     ///
     /// Costs one walk over the bytes before any limit is decided, and no pixel memory until all are. Blocks for
     /// tens to hundreds of milliseconds: not for an async worker.

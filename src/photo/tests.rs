@@ -39,6 +39,12 @@ fn every_container_gives_the_colors_drawn() {
         ("animated.webp", Format::WebP, DRAWN, 0),
         ("animated.gif", Format::Gif, DRAWN, 0),
         ("base.bmp", Format::Bmp, DRAWN, 0),
+        ("yuv420.avif", Format::Avif, DRAWN, 3),
+        ("yuv422.avif", Format::Avif, DRAWN, 2),
+        ("yuv444.avif", Format::Avif, DRAWN, 2),
+        ("ten_bit.avif", Format::Avif, DRAWN, 2),
+        ("lossless.avif", Format::Avif, DRAWN, 0),
+        ("gray.avif", Format::Avif, grays, 1),
     ] {
         let photo = decode(&fixture(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!((photo.width(), photo.height(), photo.format()), (64, 48, format), "{name}");
@@ -53,6 +59,7 @@ fn profiles_lead_to_the_colors_of_little_cms() {
     let cmyk = [[189, 90, 79], [70, 148, 87], [87, 101, 181], [133; 3]];
     for (name, expected, tolerance) in [
         ("adobe_rgb.jpg", rgb, 2),
+        ("adobe_rgb.avif", rgb, 3),
         ("adobe_rgb_gray.jpg", [[24; 3], [90; 3], [161; 3], [221; 3]], 2),
         ("linear_gray.png", [[96; 3], [160; 3], [208; 3], [239; 3]], 1),
         // Three points an axis: Little CMS interpolates in tetrahedra, moxcms linearly, which shows on so coarse a grid.
@@ -70,6 +77,8 @@ fn alpha_is_kept_and_composited_on_white() {
     for (name, expected, alpha) in [
         ("alpha.png", color, [255, 128, 0, 255]),
         ("alpha.webp", color, [255, 128, 0, 255]),
+        ("alpha.avif", color, [255, 128, 0, 255]),
+        ("premultiplied.avif", color, [255, 128, 0, 255]),
         ("gray_alpha.png", gray, [255, 128, 0, 255]),
         ("palette.png", [DRAWN[0], DRAWN[1], DRAWN[2], WHITE], [255, 255, 255, 0]),
     ] {
@@ -107,6 +116,54 @@ fn all_eight_orientations_stand_upright() {
     }
     let nonsense = decode(&made::with_orientation(&base, 77)).unwrap();
     assert_colors("tag 77", &nonsense, DRAWN, 2);
+}
+
+/// Truth: what `libavif` calls the orientation, applied by Pillow (`make.py` prints it).
+#[test]
+fn turned_and_mirrored_avif_stands_upright() {
+    for (name, order) in [
+        ("turned_0t", [2, 3, 0, 1]),
+        ("turned_0l", [1, 0, 3, 2]),
+        ("turned_1", [1, 3, 0, 2]),
+        ("turned_1t", [0, 2, 1, 3]),
+        ("turned_1l", [3, 1, 2, 0]),
+        ("turned_2", [3, 2, 1, 0]),
+        ("turned_2t", [1, 0, 3, 2]),
+        ("turned_2l", [2, 3, 0, 1]),
+        ("turned_3", [2, 0, 3, 1]),
+        ("turned_3t", [3, 1, 2, 0]),
+        ("turned_3l", [0, 2, 1, 3]),
+    ] {
+        let photo = decode(&fixture(&format!("{name}.avif"))).unwrap();
+        let (w, h) = (photo.width(), photo.height());
+        assert_eq!(w > h, name.starts_with("turned_0") || name.starts_with("turned_2"), "{name}");
+        let points = [(w / 4, h / 4), (3 * w / 4, h / 4), (w / 4, 3 * h / 4), (3 * w / 4, 3 * h / 4)];
+        for ((x, y), quadrant) in points.into_iter().zip(order) {
+            let found = photo.rgb().get_pixel(x, y).0;
+            let off = found.iter().zip(DRAWN[quadrant]).map(|(&a, b)| a.abs_diff(b)).max();
+            assert!(off <= Some(2), "{name}: expected quadrant {quadrant}, found {found:?}");
+        }
+    }
+}
+
+#[test]
+fn code_points_of_avif_are_colors() {
+    // Display P3 to sRGB by the matrices of SMPTE EG 432-1 and IEC 61966-2-1.
+    let p3 = [[218, 0, 4], [0, 153, 44], [34, 61, 198], [120; 3]];
+    assert_colors("p3.avif", &decode(&fixture("p3.avif")).unwrap(), p3, 2);
+    let error = decode(&fixture("pq.avif")).unwrap_err();
+    assert!(matches!(&error, PhotoError::UnsupportedFeature { detail, .. } if detail.contains("PQ")), "{error}");
+}
+
+#[test]
+fn chroma_of_odd_sizes_reaches_the_last_row_and_column() {
+    let photo = decode(&fixture("odd_size.avif")).unwrap();
+    assert_eq!((photo.width(), photo.height()), (63, 45));
+    for (x, y, quadrant) in [(0, 0, 0), (62, 0, 1), (0, 44, 2), (62, 44, 3)] {
+        let found = photo.rgb().get_pixel(x, y).0;
+        let off = found.iter().zip(DRAWN[quadrant]).map(|(&a, b)| a.abs_diff(b)).max();
+        assert!(off <= Some(6), "at {x},{y}: {found:?}");
+    }
 }
 
 #[test]

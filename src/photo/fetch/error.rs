@@ -1,6 +1,7 @@
 //! Everything that can go wrong between a URL and its bytes.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use thiserror::Error;
 
 /// Why a URL gave no bytes.
@@ -109,6 +110,14 @@ pub enum FetchError {
         expected: &'static str,
         /// The entry.
         received: String,
+    },
+    /// [`super::FetchConfig::ca_file`] cannot be used. Only from [`super::Fetcher::new`].
+    #[error("certificate authorities in {}: {detail}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
     },
     /// The HTTP client could not be built. Only from [`super::Fetcher::new`].
     #[error("the HTTP client cannot be built: {detail}")]

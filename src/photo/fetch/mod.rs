@@ -14,9 +14,10 @@ pub use error::FetchError;
 use allow::AllowList;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, LOCATION};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Certificate, Client, Response, StatusCode};
 use resolve::Resolver;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -41,6 +42,8 @@ pub struct FetchConfig {
     /// Hosts and ranges that need not be public: `host`, `host:port`, `address`, `address:port`,
     /// `address/prefix`. A named host may lead anywhere. Default none.
     pub allow_hosts: Vec<String>,
+    /// PEM file of certificate authorities to trust beside the system's, for image hosts of an intranet. Default none.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Default for FetchConfig {
@@ -53,6 +56,7 @@ impl Default for FetchConfig {
             concurrency: 32,
             queue_ms: 2_000,
             allow_hosts: Vec::new(),
+            ca_file: None,
         }
     }
 }
@@ -105,14 +109,15 @@ impl Fetcher {
     /// Builds the clients. Without any certificate store on the machine, `https` will fail and `http` will work.
     ///
     /// # Errors
-    /// [`FetchError::AllowHost`], [`FetchError::Client`].
+    /// [`FetchError::AllowHost`], [`FetchError::CaFile`], [`FetchError::Client`].
     pub fn new(config: FetchConfig) -> Result<Self, FetchError> {
         // An error means that the process has a provider already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let allowed = Arc::new(AllowList::parse(&config.allow_hosts)?);
+        let authorities = config.ca_file.as_deref().map(authorities).transpose()?.unwrap_or_default();
         Ok(Self {
-            guarded: client(&config, &Resolver::guarded(Arc::clone(&allowed)))?,
-            trusting: client(&config, &Resolver::trusting())?,
+            guarded: client(&config, &authorities, &Resolver::guarded(Arc::clone(&allowed)))?,
+            trusting: client(&config, &authorities, &Resolver::trusting())?,
             places: Arc::new(Semaphore::new(config.concurrency)),
             allowed,
             config: Arc::new(config),
@@ -238,7 +243,15 @@ fn redirect(from: &Target, response: &Response) -> Result<Option<Target>, FetchE
     Target::new(next).map(Some)
 }
 
-fn client(config: &FetchConfig, resolver: &Resolver) -> Result<Client, FetchError> {
+/// The certificates in a PEM file, at least one.
+fn authorities(path: &Path) -> Result<Vec<Certificate>, FetchError> {
+    let fault = |detail: String| FetchError::CaFile { path: path.to_owned(), detail };
+    let pem = std::fs::read(path).map_err(|error| fault(error.to_string()))?;
+    let found = Certificate::from_pem_bundle(&pem).map_err(|error| fault(error.to_string()))?;
+    if found.is_empty() { Err(fault("it has no certificate".to_owned())) } else { Ok(found) }
+}
+
+fn client(config: &FetchConfig, authorities: &[Certificate], resolver: &Resolver) -> Result<Client, FetchError> {
     let headers = [(ACCEPT, "image/*"), (ACCEPT_ENCODING, "identity")];
     let headers = headers.map(|(name, value)| (name, reqwest::header::HeaderValue::from_static(value)));
     let builder = || {
@@ -252,9 +265,13 @@ fn client(config: &FetchConfig, resolver: &Resolver) -> Result<Client, FetchErro
             .connect_timeout(Duration::from_millis(config.connect_ms))
             .dns_resolver(resolver.clone())
     };
-    let built = builder().build().or_else(|error| {
-        tracing::warn!(%error, "no certificate store: https URLs will fail, http URLs work");
-        builder().tls_certs_only([]).build()
+    let built = builder().tls_certs_merge(authorities.iter().cloned()).build().or_else(|error| {
+        tracing::warn!(%error, "no certificate store of the system: https URLs need a CA file, http URLs work");
+        builder().tls_certs_only(authorities.iter().cloned()).build()
     });
-    built.map_err(|error| FetchError::Client { detail: error.to_string() })
+    built.map_err(|error| match &config.ca_file {
+        // Certificates are read when the client is built, and nothing else of a client is ours to get wrong.
+        Some(path) => FetchError::CaFile { path: path.clone(), detail: error.to_string() },
+        None => FetchError::Client { detail: error.to_string() },
+    })
 }

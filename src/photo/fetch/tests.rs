@@ -73,6 +73,67 @@ async fn bytes_come_as_they_are_and_over_redirects() {
     assert!(!sent.contains("referer") && !sent.contains("cookie"), "{sent}");
 }
 
+/// Answers one request a connection over TLS with `certificate`, as `photo`.
+async fn serve_tls(certificate: rcgen::CertifiedKey<rcgen::KeyPair>) -> SocketAddr {
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der());
+    let config = rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.cert.der().clone()], key.into())
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // A client that does not trust us breaks off in the handshake.
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nphoto").await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn https_needs_a_certificate_that_is_trusted_and_names_the_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let [trusted, other] = ["trusted.pem", "other.pem"].map(|name| folder.path().join(name));
+    let here = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let elsewhere = rcgen::generate_simple_self_signed(["shop.example".to_owned()]).unwrap();
+    std::fs::write(&trusted, here.cert.pem() + &elsewhere.cert.pem()).unwrap();
+    std::fs::write(&other, elsewhere.cert.pem()).unwrap();
+    let (here, elsewhere) = (serve_tls(here).await, serve_tls(elsewhere).await);
+    let fetch = async |address: SocketAddr, ca_file: Option<&Path>| {
+        let config = FetchConfig {
+            allow_hosts: vec!["localhost".to_owned()],
+            ca_file: ca_file.map(Path::to_owned),
+            ..FetchConfig::default()
+        };
+        Fetcher::new(config).unwrap().fetch(&format!("https://localhost:{}/", address.port())).await
+    };
+    assert_eq!(fetch(here, Some(&trusted)).await.unwrap(), "photo");
+    for (address, ca_file) in [(here, None), (here, Some(&*other)), (elsewhere, Some(&*trusted))] {
+        let error = fetch(address, ca_file).await.unwrap_err();
+        assert!(matches!(&error, FetchError::Connection { detail, .. } if detail.contains("certificate")), "{error}");
+    }
+}
+
+#[test]
+fn a_file_without_certificate_authorities_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let [missing, empty, broken] = ["missing", "empty", "broken"].map(|name| folder.path().join(name));
+    std::fs::write(&empty, "").unwrap();
+    std::fs::write(&broken, "-----BEGIN CERTIFICATE-----\nAAEC\n-----END CERTIFICATE-----\n").unwrap();
+    for ca_file in [missing, empty, broken] {
+        let config = FetchConfig { ca_file: Some(ca_file.clone()), ..FetchConfig::default() };
+        let error = Fetcher::new(config).unwrap_err();
+        assert!(error.to_string().contains(&*ca_file.to_string_lossy()), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn urls_are_refused_by_their_text() {
     let fetcher = Fetcher::new(FetchConfig::default()).unwrap();

@@ -1,6 +1,7 @@
 //! Reads sizes, frames and the end of a photo from its container, without a decoder and without allocating.
 //! So a bomb, a lie or a cut is refused for the price of walking over the bytes once.
 
+pub(super) mod avif;
 mod bmp;
 mod gif;
 mod jpeg;
@@ -47,6 +48,7 @@ pub(super) fn probe(format: Format, bytes: &[u8]) -> Result<Header, PhotoError> 
         Format::WebP => webp::probe(bytes),
         Format::Gif => gif::probe(bytes),
         Format::Bmp => bmp::probe(bytes),
+        Format::Avif => avif::probe(bytes),
     }?;
     if header.width == 0 || header.height == 0 {
         let detail = format!("its size is {}x{}", header.width, header.height);

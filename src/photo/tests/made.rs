@@ -7,9 +7,11 @@ use std::path::Path;
 pub(super) const CENTERS: [(u32, u32); 4] = [(16, 12), (48, 12), (16, 36), (48, 36)];
 
 /// Every drawn file.
-pub(super) const ALL: [&str; 22] = [
+pub(super) const ALL: [&str; 32] = [
+    "adobe_rgb.avif",
     "adobe_rgb.jpg",
     "adobe_rgb_gray.jpg",
+    "alpha.avif",
     "alpha.png",
     "alpha.webp",
     "animated.gif",
@@ -20,16 +22,24 @@ pub(super) const ALL: [&str; 22] = [
     "cmyk.jpg",
     "cmyk_icc.jpg",
     "cmyk_plain.jpg",
+    "gray.avif",
     "gray.jpg",
     "gray_alpha.png",
     "interlaced.png",
     "linear_gray.png",
+    "lossless.avif",
     "lossless.webp",
     "lossy.webp",
+    "odd_size.avif",
     "palette.png",
+    "premultiplied.avif",
     "progressive.jpg",
     "rgb16.png",
+    "ten_bit.avif",
+    "turned_1t.avif",
     "ycck.jpg",
+    "yuv420.avif",
+    "yuv422.avif",
 ];
 
 pub(super) fn fixture(name: &str) -> Vec<u8> {

@@ -1,15 +1,17 @@
 """Draws the photos of the decoder's tests: four quadrants of known colors in every container and color space.
 
-Run with Pillow: python make.py. Prints what Little CMS and libjpeg make of the color-managed ones, which is the
+Run with Pillow and avifenc (libavif) on the path: python make.py. Prints what Little CMS and libjpeg make of the color-managed ones, which is the
 truth that src/photo/tests.rs holds our own decoder to.
 """
 
 import io
 import struct
+import subprocess
+import tempfile
 import zlib
 from pathlib import Path
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 HERE = Path(__file__).parent
 SIZE = W, H = 64, 48
@@ -108,6 +110,14 @@ def saved(image, kind, **options):
     return out.getvalue()
 
 
+def avifenc(image, *options):
+    """AVIF as Pillow cannot write it: depths, monochrome, identity matrix, turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        image.save(f"{folder}/in.png")
+        subprocess.run(["avifenc", "-j", "1", *options, f"{folder}/in.png", f"{folder}/out.avif"], check=True, capture_output=True)
+        return Path(folder, "out.avif").read_bytes()
+
+
 def without_adobe(jpeg):
     at = jpeg.index(b"\xff\xee")
     return jpeg[:at] + jpeg[at + 2 + struct.unpack(">H", jpeg[at + 2:at + 4])[0]:]
@@ -144,6 +154,28 @@ def main():
         "animated.gif": saved(rgb, "GIF", save_all=True, append_images=[rgb.rotate(180)] * 2),
         "base.bmp": saved(rgb, "BMP"),
     }
+    rgba = quadrants("RGBA", [c + (a,) for c, a in zip(COLORS, (255, 128, 0, 255))])
+    near = ("--min", "0", "--max", "4")
+    files |= {
+        "yuv420.avif": saved(rgb, "AVIF", quality=95, subsampling="4:2:0", range="limited"),
+        "odd_size.avif": saved(rgb.crop((0, 0, 63, 45)), "AVIF", quality=95, subsampling="4:2:0"),
+        "yuv444.avif": saved(rgb, "AVIF", quality=95, subsampling="4:4:4", range="full"),
+        "alpha.avif": saved(rgba, "AVIF", quality=95, subsampling="4:4:4"),
+        "adobe_rgb.avif": saved(rgb, "AVIF", quality=95, subsampling="4:4:4", icc_profile=adobe_rgb()),
+        "yuv422.avif": avifenc(rgb, *near, "-y", "422", "-d", "12"),
+        "ten_bit.avif": avifenc(rgb, *near, "-y", "444", "-d", "10", "--cicp", "1/13/9"),
+        "lossless.avif": avifenc(rgb, "-l"),
+        "gray.avif": avifenc(gray, *near, "-y", "400"),
+        "premultiplied.avif": avifenc(rgba, *near, "-y", "444", "--premultiply"),
+        "p3.avif": avifenc(rgb, "-l", "-y", "444", "--cicp", "12/13/0"),
+    }
+    for angle in range(4):
+        for mirror in (None, 0, 1):
+            turn = [] if angle == 0 else ["--irot", str(angle)]
+            turn += [] if mirror is None else ["--imir", str(mirror)]
+            if turn:
+                files[f"turned_{angle}{'' if mirror is None else 'tl'[mirror]}.avif"] = avifenc(rgb, *near, "-y", "444", *turn)
+    files["pq.avif"] = avifenc(rgb, *near, "-d", "10", "--cicp", "9/16/9")
     # Pillow writes no YCCK: its inks as RGB through YCbCr, black beside them, all as the CMYK that Pillow inverts.
     c, m, y, k = cmyk.split()
     ycc = Image.merge("RGB", (c, m, y)).convert("YCbCr").split()
@@ -156,13 +188,15 @@ def main():
     for name, data in files.items():
         (HERE / name).write_bytes(data)
         image = Image.open(io.BytesIO(data))
+        image = ImageOps.exif_transpose(image)  # Pillow turns irot and imir into an EXIF orientation
         icc = image.info.get("icc_profile")
         if icc and name != "bad_icc.jpg":
             if name == "adobe_rgb_gray.jpg":
                 image = image.convert("RGB")
             image = ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.createProfile("sRGB"), outputMode="RGB")
         image = image.convert("RGBA") if image.mode in ("P", "LA", "RGBA") else image.convert("RGB")
-        print(f"{name:20} {len(data):6} bytes", [image.getpixel(p) for p in CENTERS])
+        points = [(x * image.width // W, y * image.height // H) for x, y in CENTERS]
+        print(f"{name:20} {len(data):6} bytes", image.size, [image.getpixel(p) for p in points])
 
 
 main()
