@@ -83,7 +83,8 @@ impl Component {
     }
 }
 
-/// Connected regions of `inside`, in raster order of their first pixel.
+/// Connected regions of `inside`, in raster order of their first pixel. Flooding each is all that is needed:
+/// `imageproc`'s union-find labels every pixel, background too, and the regions would have to be gathered after it.
 pub(super) fn components(size: Size, inside: &[bool]) -> Vec<Component> {
     let mut seen = vec![false; size.len()];
     let mut found = Vec::new();

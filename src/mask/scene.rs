@@ -4,6 +4,8 @@
 use super::border::{in_ring, unit};
 use super::grid::{Integral, Size};
 use super::working::Working;
+use image::GrayImage;
+use imageproc::contrast::otsu_level;
 
 /// Cells a side of the color statistics: L by 10, a and b by 12 units.
 const CELLS: [usize; 3] = [10, 14, 14];
@@ -88,33 +90,14 @@ pub(super) fn product(picture: &Working, size: Size, prior: Option<&[f32]>) -> V
     let integral = Integral::new(size, &raw);
     let radius = (size.width.min(size.height) / 32).max(1);
     let smooth: Vec<f32> = (0..size.len()).map(|i| integral.window(i, radius).0).collect();
-    let threshold = otsu(&smooth);
+    let threshold = otsu(size, &smooth);
     smooth.iter().map(|p| (0.5 + 4.0 * (p - threshold)).clamp(0.0, 1.0)).collect()
 }
 
 /// Otsu's threshold ("A threshold selection method from gray-level histograms", 1979) over values from 0 to 1.
-fn otsu(values: &[f32]) -> f32 {
-    const BINS: usize = 64;
-    let mut counts = [0.0f64; BINS];
-    for v in values {
-        counts[((v * BINS as f32) as usize).min(BINS - 1)] += 1.0;
-    }
-    let total: f64 = counts.iter().sum();
-    let sum: f64 = counts.iter().enumerate().map(|(i, c)| i as f64 * c).sum();
-    let (mut below, mut below_sum, mut best, mut at) = (0.0, 0.0, -1.0, 0);
-    for (i, count) in counts.iter().enumerate().take(BINS - 1) {
-        below += count;
-        below_sum += i as f64 * count;
-        let above = total - below;
-        if below == 0.0 || above == 0.0 {
-            continue;
-        }
-        let gap = below_sum / below - (sum - below_sum) / above;
-        let between = below * above * gap * gap;
-        if between > best {
-            best = between;
-            at = i;
-        }
-    }
-    (at + 1) as f32 / BINS as f32
+fn otsu(size: Size, values: &[f32]) -> f32 {
+    let bytes = values.iter().map(|v| (v * 255.0).round() as u8).collect();
+    let plane = GrayImage::from_raw(size.width as u32, size.height as u32, bytes).unwrap_or_default();
+    // The level is the last of the lower class; the threshold lies above it.
+    (f32::from(otsu_level(&plane)) + 0.5) / 255.0
 }
