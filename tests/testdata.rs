@@ -48,6 +48,30 @@ fn hostile_files_get_what_they_are_owed() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The program decodes AV1 in a child of its own; what the child dies of is an error like any other.
+#[test]
+fn the_program_reads_avif_and_survives_what_a_decoder_does_not() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let analyze = |file: &Path| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vitrine"));
+        command.args(["analyze", "--json", "--models-dir"]).arg(&models).arg(file).output().unwrap()
+    };
+    let photo = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/photo/yuv420.avif");
+    let seen = analyze(&photo);
+    let text = String::from_utf8(seen.stdout).unwrap();
+    assert!(seen.status.success() && text.contains("\"width\":64"), "{text}");
+    let refused = analyze(&testdata().join("broken/avif_empty_metadata.avif"));
+    let text = String::from_utf8(refused.stderr).unwrap() + &String::from_utf8(refused.stdout).unwrap();
+    assert!(text.contains("AVIF is damaged"), "{text}");
+    // Straight to the child, past every check of the boxes.
+    let child = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vitrine"));
+        command.arg("decode-av1").stdin(std::process::Stdio::piped()).output().unwrap()
+    };
+    let nothing = child();
+    assert!(!nothing.status.success() && nothing.stdout.is_empty());
+}
+
 #[derive(Deserialize)]
 struct Odd {
     width: u32,

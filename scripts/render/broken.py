@@ -11,7 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
-from . import broken_bombs, broken_damage, broken_other, odd
+from . import broken_avif, broken_bombs, broken_damage, broken_other, odd
 
 Case = tuple[bytes, str, str]
 
@@ -19,7 +19,7 @@ Case = tuple[bytes, str, str]
 def cases() -> dict[str, Case]:
     """File name to (bytes, outcome, reason)."""
     out: dict[str, Case] = {}
-    for part in (broken_damage.cases(), broken_bombs.cases(), broken_other.cases()):
+    for part in (broken_avif.cases(), broken_bombs.cases(), broken_damage.cases(), broken_other.cases()):
         twice = out.keys() & part.keys()
         if twice:
             raise ValueError(f"file names used twice: {sorted(twice)}")

@@ -15,6 +15,7 @@ mod term;
 
 pub use error::CliError;
 
+use crate::photo::av1;
 use clap::{Parser, Subcommand};
 use std::io;
 use std::process::ExitCode;
@@ -43,12 +44,19 @@ enum Command {
     Demo(Box<demo::DemoArgs>),
     /// Makes API keys
     Keys(keys::KeysArgs),
+    /// Decodes one AV1 picture from standard input: the process that a hostile photo may end
+    #[command(name = av1::CHILD_COMMAND, hide = true)]
+    DecodeAv1,
 }
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     // Usage errors end the process in here, with code 2.
     let cli = Cli::parse();
+    // Without a path of its own the program decodes in place, as libraries do.
+    if let Ok(program) = std::env::current_exe() {
+        av1::decode_in_child(program);
+    }
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         // `vitrine eval ... | head`: the reader has what it wanted.
@@ -69,6 +77,7 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Eval(args) => eval::run(&args),
         Command::Demo(args) => demo::run(*args),
         Command::Keys(args) => keys::run(&args),
+        Command::DecodeAv1 => Ok(av1::child(io::stdin().lock(), io::stdout().lock())?),
     }
 }
 

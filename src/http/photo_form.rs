@@ -209,7 +209,7 @@ async fn multipart<J: Send + 'static>(parts: Parts, bytes: Bytes, limit: usize) 
         let problem = Problem::new(Kind::BodyTooLarge, format!("the photo has {} bytes", photo.len()));
         return Err(problem.limit(limit as u64).received(format!("{} bytes", photo.len())));
     }
-    body::off_worker(photo.len(), move || {
+    body::off_worker(bytes.len(), move || {
         let hash = Sha256::digest(&photo).into_iter().chain(area.iter().flatten().copied());
         let once = idempotency::of(&parts, &hash.collect::<Vec<u8>>())?;
         let area = area.map(|text| String::from_utf8_lossy(&text).into_owned());

@@ -39,7 +39,7 @@ pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<D
         Format::Bmp => BmpDecoder::new(Cursor::new(bytes))
             .map_err(|error| fault(header, bytes, &error))
             .and_then(|decoder| read(decoder, bytes, header, limits)),
-        Format::Avif => avif::decode(bytes, header, limits),
+        Format::Avif => avif::decode(bytes, header),
     })
     .unwrap_or(Err(PhotoError::DecoderPanicked { format }))
 }

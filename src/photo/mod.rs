@@ -24,6 +24,7 @@ mod raster;
 mod tests;
 mod thumbnail;
 
+pub use avif::av1;
 pub use error::PhotoError;
 pub use fetch::{FetchConfig, FetchError, Fetcher};
 pub use format::Format;

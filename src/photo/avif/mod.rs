@@ -1,98 +1,59 @@
-//! AVIF: the boxes are read by `probe::avif`, the AV1 inside by `re_rav1d` (dav1d ported to Rust, without its
-//! assembly), its planes become RGB in `yuv`.
-//!
-//! Of the decoders there are, `dav1d` and `libaom` are C and need meson or cmake, `rav1d-safe` is AGPL, and `rav1d`
-//! itself has no Rust interface. A panic inside of it cannot be caught, since its entry points are `extern "C"`: 6,300
-//! damaged files (five kinds of picture, flipped bits, cut ends) gave errors or pictures and no panic.
+//! AVIF: the boxes are read by `probe::avif`, the units of the stream sifted by `obu`, the AV1 inside decoded by `av1`,
+//! and its planes become RGB in `yuv`.
 
+pub mod av1;
+mod coded;
+mod obu;
 mod yuv;
+
+pub(super) use coded::Cicp;
 
 use super::decode::Decoded;
 use super::probe::Header;
-use super::probe::avif::{Cicp, Container, Item, container};
+use super::probe::avif::{Container, Item, container};
 use super::raster::{Raster, Space};
-use super::{Format, Limits, PhotoError};
+use super::{Format, PhotoError};
+use coded::Coded;
 use moxcms::ColorProfile;
-use re_rav1d::dav1d::{Decoder, Error, Picture, Settings};
 use yuv::Planes;
-
-/// Asks for more of a decoder than any still needs, so that a stream which never gives a picture ends.
-const MOST_STEPS: usize = 64;
 
 /// # Errors
 /// [`PhotoError::Malformed`], [`PhotoError::SizeMismatch`], [`PhotoError::UnsupportedFeature`].
-pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Decoded, PhotoError> {
+pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, PhotoError> {
     let Container { color, alpha, premultiplied, orientation, icc, cicp } = container(bytes)?;
-    let picture = picture(&color, limits)?;
-    let planes = Planes::new(&picture, cicp)?;
+    let coded = picture(&color)?;
+    let planes = Planes::new(&coded, cicp)?;
     let icc = match icc {
         Some(icc) => Some(icc.to_vec()),
         None => profile(planes.cicp())?,
     };
-    let mut rgb = planes.rgb();
-    drop(planes);
-    drop(picture);
+    let (space, mut color) = if planes.is_gray() { (Space::Gray, planes.luma()) } else { (Space::Rgb, planes.rgb()) };
+    drop(coded);
     let alpha = match alpha {
-        Some(item) => {
-            let picture = self::picture(&item, limits)?;
-            Some(Planes::new(&picture, None)?.luma())
-        }
+        Some(item) => Some(Planes::new(&picture(&item)?, None)?.luma()),
         None => None,
     };
     if let (true, Some(alpha)) = (premultiplied, &alpha) {
-        straighten(&mut rgb, alpha);
+        straighten(&mut color, alpha);
     }
-    let raster = Raster { width: header.width, height: header.height, space: Space::Rgb, color: rgb, alpha };
+    let raster = Raster { width: header.width, height: header.height, space, color, alpha };
     Ok(Decoded { raster, icc, orientation })
 }
 
-/// Decodes one item; its size is what the container says, which the limits were checked on.
-fn picture(item: &Item<'_>, limits: &Limits) -> Result<Picture, PhotoError> {
-    let mut settings = Settings::new();
-    // One photo a core; and its own frame threads would start and stop with every photo.
-    settings.set_n_threads(1);
-    settings.set_max_frame_delay(1);
-    settings.set_all_layers(false);
-    settings.set_frame_size_limit(u32::try_from(limits.pixels).unwrap_or(u32::MAX));
-    let mut decoder = Decoder::with_settings(&settings).map_err(fault)?;
-    let mut sent = decoder.send_data(item.extents.concat(), None, None, None);
-    for _ in 0..MOST_STEPS {
-        match sent {
-            Err(error) if !error.is_again() => return Err(fault(error)),
-            _ => {}
-        }
-        match decoder.get_picture() {
-            Ok(picture) => {
-                let (declared, found) = ((item.width, item.height), (picture.width(), picture.height()));
-                if declared != found {
-                    return Err(PhotoError::SizeMismatch { format: Format::Avif, declared, found });
-                }
-                return Ok(picture);
-            }
-            Err(error) if error.is_again() && sent.is_err() => sent = decoder.send_pending_data(),
-            Err(error) if error.is_again() => break,
-            Err(error) => return Err(fault(error)),
-        }
-    }
-    Err(PhotoError::Malformed { format: Format::Avif, detail: "it holds no picture".to_owned() })
-}
-
-fn fault(error: Error) -> PhotoError {
-    let format = Format::Avif;
-    match error {
-        Error::UnsupportedBitstream => PhotoError::UnsupportedFeature { format, detail: "its AV1 stream".to_owned() },
-        error => PhotoError::Malformed { format, detail: format!("AV1: {error}").to_lowercase() },
-    }
+/// Decodes one item; its size has to be what the container says, which the limits were checked on.
+fn picture(item: &Item<'_>) -> Result<Coded, PhotoError> {
+    av1::decode(obu::still(&item.extents.concat())?, (item.width, item.height))
 }
 
 /// The profile that the code points of ITU-T H.273 stand for; `None` for sRGB and what is taken for it.
 fn profile(cicp: Cicp) -> Result<Option<Vec<u8>>, PhotoError> {
-    if let name @ ("PQ" | "HLG") = match cicp.transfer {
-        16 => "PQ",
-        18 => "HLG",
-        _ => "",
-    } {
-        let detail = format!("high dynamic range ({name}); send the photo in sRGB");
+    let range = match cicp.transfer {
+        16 => Some("PQ"),
+        18 => Some("HLG"),
+        _ => None,
+    };
+    if let Some(range) = range {
+        let detail = format!("high dynamic range ({range}); send the photo in sRGB");
         return Err(PhotoError::UnsupportedFeature { format: Format::Avif, detail });
     }
     let profile = match cicp.primaries {
@@ -104,12 +65,13 @@ fn profile(cicp: Cicp) -> Result<Option<Vec<u8>>, PhotoError> {
     Ok(profile.encode().ok())
 }
 
-/// Undoes the multiplication of (H, W, 3) `rgb` by `alpha`.
-fn straighten(rgb: &mut [u8], alpha: &[u8]) {
-    for (pixel, &alpha) in rgb.as_chunks_mut::<3>().0.iter_mut().zip(alpha) {
-        if alpha > 0 {
-            let alpha = u32::from(alpha);
-            *pixel = pixel.map(|sample| ((u32::from(sample) * 255 + alpha / 2) / alpha).min(255) as u8);
+/// Undoes the multiplication of (H, W, samples) `color` by (H, W) `alpha`.
+fn straighten(color: &mut [u8], alpha: &[u8]) {
+    let samples = (color.len() / alpha.len().max(1)).max(1);
+    for (pixel, &alpha) in color.chunks_exact_mut(samples).zip(alpha).filter(|(_, alpha)| **alpha > 0) {
+        let alpha = u32::from(alpha);
+        for sample in pixel {
+            *sample = ((u32::from(*sample) * 255 + alpha / 2) / alpha).min(255) as u8;
         }
     }
 }

@@ -2,10 +2,8 @@
 //! Chroma is interpolated between its centers, as `libavif` does by default: nearest samples leave a fringe of half a
 //! chroma pixel around a garment on white.
 
-use super::super::probe::avif::Cicp;
-use super::super::{Format, PhotoError};
-use re_rav1d::dav1d::pixel::{ColorPrimaries, MatrixCoefficients, TransferCharacteristic, YUVRange};
-use re_rav1d::dav1d::{Picture, PixelLayout, PlanarImageComponent as Component, Plane};
+use super::coded::{Cicp, Coded};
+use crate::photo::{Format, PhotoError};
 
 /// How samples become color.
 enum Matrix {
@@ -16,71 +14,57 @@ enum Matrix {
 }
 
 /// A picture's planes and what they mean.
-pub(super) struct Planes {
-    width: usize,
-    height: usize,
-    luma: Samples,
+pub(super) struct Planes<'a> {
+    coded: &'a Coded,
+    luma: Samples<'a>,
     /// Cb and Cr, and how far each is subsampled across and down (0 or 1, powers of two).
-    chroma: Option<([Samples; 2], usize, usize)>,
+    chroma: Option<([Samples<'a>; 2], usize, usize)>,
     matrix: Matrix,
     cicp: Cicp,
-    depth: u32,
 }
 
 /// One plane.
-struct Samples {
-    plane: Plane,
-    /// Bytes a row.
-    stride: usize,
+#[derive(Clone, Copy)]
+struct Samples<'a> {
+    plane: &'a [u8],
+    /// Samples across and down, at least 1.
+    size: (usize, usize),
     wide: bool,
 }
 
-impl Samples {
-    fn new(picture: &Picture, component: Component) -> Self {
-        let (plane, stride) = (picture.plane(component), picture.stride(component) as usize);
-        Self { plane, stride, wide: picture.bit_depth() > 8 }
-    }
-
-    /// Row `y`, of at least `out.len()` samples; what is not there is 0.
+impl Samples<'_> {
+    /// Row `y`, of as many samples as `out` has.
     fn row(&self, y: usize, out: &mut [f32]) {
-        let row = self.plane.as_ref().get(y * self.stride..).unwrap_or_default();
         if self.wide {
-            for (out, &sample) in out.iter_mut().zip(row.as_chunks::<2>().0) {
-                *out = f32::from(u16::from_ne_bytes(sample));
-            }
+            let row = self.plane.as_chunks::<2>().0.get(y * self.size.0..).unwrap_or_default();
+            out.iter_mut().zip(row).for_each(|(out, &sample)| *out = f32::from(u16::from_ne_bytes(sample)));
         } else {
-            for (out, &sample) in out.iter_mut().zip(row) {
-                *out = f32::from(sample);
-            }
+            let row = self.plane.get(y * self.size.0..).unwrap_or_default();
+            out.iter_mut().zip(row).for_each(|(out, &sample)| *out = f32::from(sample));
         }
     }
 }
 
-impl Planes {
-    /// The planes of `picture`; the container's `told` code points win over the stream's (AVIF 1.1, 2.2.1).
+impl<'a> Planes<'a> {
+    /// The planes of `coded`; the container's `told` code points win over the stream's (AVIF 1.1, 2.2.1).
     ///
     /// # Errors
     /// [`PhotoError::UnsupportedFeature`] for a matrix that no photo has.
-    pub(super) fn new(picture: &Picture, told: Option<Cicp>) -> Result<Self, PhotoError> {
-        let cicp = told.unwrap_or_else(|| stream(picture));
-        let subsampling = match picture.pixel_layout() {
-            PixelLayout::I400 => None,
-            PixelLayout::I420 => Some((1, 1)),
-            PixelLayout::I422 => Some((1, 0)),
-            PixelLayout::I444 => Some((0, 0)),
+    pub(super) fn new(coded: &'a Coded, told: Option<Cicp>) -> Result<Self, PhotoError> {
+        let cicp = told.unwrap_or(coded.cicp);
+        let sizes = Coded::sizes(coded.width, coded.height, coded.layout);
+        let mut samples = coded.planes.iter().zip(sizes);
+        let mut next = || {
+            let (plane, size) = samples.next()?;
+            Some(Samples { plane, size, wide: coded.depth > 8 })
         };
-        let chroma = subsampling.map(|(across, down)| {
-            ([Component::U, Component::V].map(|component| Samples::new(picture, component)), across, down)
-        });
-        Ok(Self {
-            width: picture.width() as usize,
-            height: picture.height() as usize,
-            luma: Samples::new(picture, Component::Y),
-            matrix: matrix(cicp.matrix, subsampling)?,
-            chroma,
-            cicp,
-            depth: picture.bits_per_component().map_or(8, |bits| bits.0 as u32),
-        })
+        let luma = next().unwrap_or(Samples { plane: &[], size: (1, 1), wide: false });
+        let chroma = coded.layout.subsampling().and_then(|(across, down)| Some(([next()?, next()?], across, down)));
+        Ok(Self { coded, luma, chroma, matrix: matrix(cicp.matrix, coded.layout.subsampling())?, cicp })
+    }
+
+    pub(super) fn is_gray(&self) -> bool {
+        self.chroma.is_none()
     }
 
     pub(super) fn cicp(&self) -> Cicp {
@@ -90,9 +74,10 @@ impl Planes {
     /// (H, W) of the first plane, 0 to 255.
     pub(super) fn luma(&self) -> Vec<u8> {
         let (offset, scale) = self.range(false);
-        let mut grey = vec![0; self.width * self.height];
-        let mut row = vec![0.0; self.width];
-        for (y, out) in grey.chunks_exact_mut(self.width.max(1)).enumerate() {
+        let (width, height) = self.luma.size;
+        let mut grey = vec![0; width * height];
+        let mut row = vec![0.0; width];
+        for (y, out) in grey.chunks_exact_mut(width).enumerate() {
             self.luma.row(y, &mut row);
             for (out, sample) in out.iter_mut().zip(&row) {
                 *out = byte((sample - offset) * scale);
@@ -108,11 +93,11 @@ impl Planes {
         };
         let identity = matches!(self.matrix, Matrix::Identity);
         let (luma_range, chroma_range) = (self.range(false), self.range(!identity));
-        let mut rgb = vec![0; self.width * self.height * 3];
-        let mut luma = vec![0.0; self.width];
-        let mut upsampled =
-            chroma.each_ref().map(|plane| Upsampled::new(plane, self.width, self.height, *across, *down));
-        for (y, out) in rgb.chunks_exact_mut((3 * self.width).max(1)).enumerate() {
+        let (width, height) = self.luma.size;
+        let mut rgb = vec![0; width * height * 3];
+        let mut luma = vec![0.0; width];
+        let mut upsampled = chroma.map(|plane| Upsampled::new(plane, width, *across, *down));
+        for (y, out) in rgb.chunks_exact_mut(3 * width).enumerate() {
             self.luma.row(y, &mut luma);
             let [cb, cr] = &mut upsampled;
             let (cb, cr) = (cb.row(y), cr.row(y));
@@ -135,7 +120,7 @@ impl Planes {
 
     /// Offset and scale that bring a plane to 0..1, chroma to -0.5..0.5 (H.273, equations 20 to 31).
     fn range(&self, chroma: bool) -> (f32, f32) {
-        let unit = (1_u32 << (self.depth - 8)) as f32;
+        let unit = f32::from(1_u16 << (self.coded.depth - 8));
         match (self.cicp.full_range, chroma) {
             (true, false) => (0.0, 1.0 / (256.0 * unit - 1.0)),
             (true, true) => (128.0 * unit, 1.0 / (256.0 * unit - 1.0)),
@@ -166,37 +151,9 @@ fn matrix(code: u16, subsampling: Option<(usize, usize)>) -> Result<Matrix, Phot
     }
 }
 
-/// The code points of the stream itself, for files whose container has none; only those that are told apart here.
-fn stream(picture: &Picture) -> Cicp {
-    Cicp {
-        primaries: match picture.color_primaries() {
-            ColorPrimaries::BT2020 => 9,
-            ColorPrimaries::P3Display => 12,
-            _ => 1,
-        },
-        transfer: match picture.transfer_characteristic() {
-            TransferCharacteristic::PerceptualQuantizer => 16,
-            TransferCharacteristic::HybridLogGamma => 18,
-            _ => 13,
-        },
-        matrix: match picture.matrix_coefficients() {
-            MatrixCoefficients::Identity => 0,
-            MatrixCoefficients::BT709 => 1,
-            MatrixCoefficients::BT470M => 4,
-            MatrixCoefficients::ST240M => 7,
-            MatrixCoefficients::BT2020NonConstantLuminance => 9,
-            MatrixCoefficients::Unspecified | MatrixCoefficients::BT470BG | MatrixCoefficients::ST170M => 6,
-            _ => 255,
-        },
-        full_range: matches!(picture.color_range(), YUVRange::Full),
-    }
-}
-
 /// A chroma plane at the size of luma, a row at a time.
 struct Upsampled<'a> {
-    plane: &'a Samples,
-    /// Chroma samples across and down.
-    size: (usize, usize),
+    plane: Samples<'a>,
     across: usize,
     down: usize,
     rows: [Vec<f32>; 2],
@@ -204,9 +161,9 @@ struct Upsampled<'a> {
 }
 
 impl<'a> Upsampled<'a> {
-    fn new(plane: &'a Samples, width: usize, height: usize, across: usize, down: usize) -> Self {
-        let size = ((width + across) >> across, (height + down) >> down);
-        Self { plane, size, across, down, rows: [vec![0.0; size.0], vec![0.0; size.0]], out: vec![0.0; width] }
+    fn new(plane: Samples<'a>, width: usize, across: usize, down: usize) -> Self {
+        let row = vec![0.0; plane.size.0];
+        Self { plane, across, down, rows: [row.clone(), row], out: vec![0.0; width] }
     }
 
     /// Row `y` of luma: three parts of the nearer chroma sample and one of the next, in each direction.
@@ -214,14 +171,14 @@ impl<'a> Upsampled<'a> {
         let [near, far] = &mut self.rows;
         self.plane.row(y >> self.down, near);
         if self.down == 1 {
-            self.plane.row(neighbor(y, self.size.1), far);
+            self.plane.row(neighbor(y, self.plane.size.1), far);
             near.iter_mut().zip(far.iter()).for_each(|(near, far)| *near = 0.75 * *near + 0.25 * far);
         }
         if self.across == 0 {
             return near;
         }
         for (x, out) in self.out.iter_mut().enumerate() {
-            *out = 0.75 * near[x >> 1] + 0.25 * near[neighbor(x, self.size.0)];
+            *out = 0.75 * near[x >> 1] + 0.25 * near[neighbor(x, self.plane.size.0)];
         }
         &self.out
     }
