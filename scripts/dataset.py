@@ -7,6 +7,7 @@ masked by an empty set. All views of a photo share its product, its split and it
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,29 +56,32 @@ def codes(values: list[str]) -> NDArray[np.int64]:
     return np.array([index.get(v, -1) for v in values], np.int64)
 
 
-def views(cache: Path, rows: list[Row], names: list[str], columns: NDArray[np.int64]) -> Views:
-    """All cached views called `names` of the photos in `rows`; what is not cached yet is left out."""
-    parts: list[NDArray[np.float16]] = []
-    photos: list[NDArray[np.int64]] = []
+def cached(cache: Path, rows: list[Row], names: list[str]) -> Iterator[tuple[str, str, NDArray[np.int64]]]:
+    """(source, view, photo of every line of its arrays, or -1 where it is not cached or not in `rows`)."""
     at = {row["path"]: i for i, row in enumerate(rows)}
     for source in sorted({row["source"] for row in rows}):
         listing = cache / source / "paths.txt"
         if not listing.exists():
             continue
-        paths = listing.read_text().split("\n")
-        photo = np.array([at.get(f"{source}/{p}", -1) for p in paths], np.int64)
+        photo = np.array([at.get(f"{source}/{p}", -1) for p in listing.read_text().split("\n")], np.int64)
         for name in names:
             folder = cache / source / name
-            if not (folder / "done.npy").exists():
-                continue
-            here = (np.load(folder / "done.npy") == 1) & (photo >= 0)
-            rows_here = np.flatnonzero(here)
-            stored = np.load(folder / "features.npy", mmap_mode="r")
-            block = np.empty((len(rows_here), len(columns)), np.float16)
-            for i in range(0, len(rows_here), 1024):
-                block[i : i + 1024] = stored[rows_here[i : i + 1024]][:, columns]
-            parts.append(block)
-            photos.append(photo[here])
+            if (folder / "done.npy").exists():
+                yield source, name, np.where(np.load(folder / "done.npy") == 1, photo, -1)
+
+
+def views(cache: Path, rows: list[Row], names: list[str], columns: NDArray[np.int64]) -> Views:
+    """All cached views called `names` of the photos in `rows`; what is not cached yet is left out."""
+    parts: list[NDArray[np.float16]] = []
+    photos: list[NDArray[np.int64]] = []
+    for source, name, photo in cached(cache, rows, names):
+        lines = np.flatnonzero(photo >= 0)
+        stored = np.load(cache / source / name / "features.npy", mmap_mode="r")
+        block = np.empty((len(lines), len(columns)), np.float16)
+        for i in range(0, len(lines), 1024):
+            block[i : i + 1024] = stored[lines[i : i + 1024]][:, columns]
+        parts.append(block)
+        photos.append(photo[lines])
     if not parts:
         return Views(np.zeros((0, len(columns)), np.float16), np.zeros(0, np.int64))
     return Views(np.concatenate(parts), np.concatenate(photos))

@@ -17,20 +17,16 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 
 from . import backbone, card, golden, options
-from .graph import Clipped, Graph, add_backbone, pool
+from .graph import Clipped, Graph, Ranges, add_backbone, pool
+from .layer4 import Layer4, quantize_rows
 from .net import EMBEDDING_DIM
 from .taxonomy import HEADS, Taxonomy
 
 F32 = NDArray[np.float32]
-
-
-def quantize_rows(weight: F32) -> tuple[NDArray[np.int8], F32]:
-    """(rows, n) f32 to int8 and a scale per row."""
-    scale = np.maximum(np.abs(weight).max(1), 1e-12) / 127
-    return np.clip(np.rint(weight / scale[:, None]), -127, 127).astype(np.int8), scale.astype(np.float32)
 
 
 def linear(g: Graph, x: str, weight: F32, bias: F32, hint: str, small: bool) -> str:
@@ -39,10 +35,22 @@ def linear(g: Graph, x: str, weight: F32, bias: F32, hint: str, small: bool) -> 
     return g.node("Gemm", [x, name, g.const(hint + ".bias", bias)], hint, transB=1)
 
 
-def build(weights: Path, trained: dict[str, F32], labels: dict[str, list[str]], parts: list[str]) -> onnx.ModelProto:
-    """The whole graph: image to logits and embedding."""
+def trained_backbone(weights: Path, trained: dict[str, F32]) -> backbone.Backbone:
+    """The published backbone, with layer 4 as trained where it was."""
+    net = backbone.load(weights)
+    state = {name.removeprefix("layer4."): torch.from_numpy(v) for name, v in trained.items() if name.startswith("layer4.")}
+    if not state:
+        return net
+    layer4 = Layer4(net)
+    layer4.load_state_dict(state)
+    return layer4.into(net)
+
+
+def build(weights: Path, trained: dict[str, F32], labels: dict[str, list[str]], parts: list[str],
+          ranges: Ranges) -> onnx.ModelProto:  # fmt: skip
+    """The whole graph: image to logits and embedding; `ranges` say in which precision the backbone runs."""
     g = Graph()
-    taps = add_backbone(g, backbone.load(weights), "image", Clipped())
+    taps = add_backbone(g, trained_backbone(weights, trained), "image", ranges)
     pooled = [pool(g, taps[p.split(".")[0]], p.split(".")[1]) for p in parts]
     features = g.node("Concat", pooled, "features", axis=1)
     scale = (1 / trained["std"]).astype(np.float32)[None]
@@ -129,7 +137,7 @@ def main() -> None:
     figures = json.loads(args.figures.read_text()) if args.figures else about["figures"]
     trained = dict(np.load(args.trained))
     labels = {head: about["labels"][head] for head in HEADS if about["labels"].get(head)}
-    model = build(args.weights, trained, labels, about["parts"]).SerializeToString(deterministic=True)
+    model = build(args.weights, trained, labels, about["parts"], Clipped()).SerializeToString(deterministic=True)
     heads = head_entries(labels, figures)
     files = {
         "model.onnx": model,

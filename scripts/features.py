@@ -28,6 +28,10 @@ PARTS: tuple[tuple[str, str], ...] = (
 WIDTH = sum(backbone.TAP_CHANNELS[tap] for tap, _ in PARTS)
 THUMB = 32
 BATCH = 4
+#: What layer 4 reads, where whole maps are kept to train it: (C, H, W), values from 0 to 3.
+MAP_TAP = "l3"
+MAP_SHAPE = (1024, 14, 14)
+MAP_STEP = backbone.ACT_RANGE[1] / 255
 
 
 def columns(parts: tuple[tuple[str, str], ...]) -> NDArray[np.int64]:
@@ -41,29 +45,34 @@ def columns(parts: tuple[tuple[str, str], ...]) -> NDArray[np.int64]:
 
 
 def session(weights: Path, engine: str, threads: int, batch: int = BATCH) -> ort.InferenceSession:
-    """The backbone with all PARTS as one output `features`; engine `int8` (3 times faster) or `f32`."""
+    """The backbone: all PARTS as output `features`, MAP_TAP as output `map`; engine `int8` (3 times faster) or `f32`."""
     g = Graph()
     taps = add_backbone(g, backbone.load(weights), "image", Quantized() if engine == "int8" else Clipped())
     pools = [pool(g, taps[tap], how) for tap, how in PARTS]
     out = g.node("Concat", pools, "features", axis=1)
+    kept = g.node("Identity", [taps[MAP_TAP]], "map")
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    data = g.model(batch, {out: WIDTH}, "vitrine").SerializeToString()
+    data = g.model(batch, {out: WIDTH, kept: MAP_SHAPE}, "vitrine").SerializeToString()
     return ort.InferenceSession(data, settings, ["CPUExecutionProvider"])
 
 
 @dataclass
 class Store:
-    """The cache of one source and view: features (n, WIDTH) f16, thumbnails (n, 32, 32, 3), flags (n,)."""
+    """The cache of one source and view: features (n, WIDTH) f16, thumbnails (n, 32, 32, 3), flags (n,).
+
+    With `maps`, also what layer 4 reads: (n, 1024, 14, 14) uint8 in steps of MAP_STEP, 200 KB a photo.
+    """
 
     folder: Path
     features: NDArray[np.float16]
     thumbs: NDArray[np.uint8]
     done: NDArray[np.uint8]
+    maps: NDArray[np.uint8] | None
 
     @classmethod
-    def open(cls, root: Path, source: str, view: str, paths: list[str]) -> Store:
+    def open(cls, root: Path, source: str, view: str, paths: list[str], maps: bool = False) -> Store:
         """Open or create; refuses a folder made for other photos."""
         listing = root / source / "paths.txt"
         listing.parent.mkdir(parents=True, exist_ok=True)
@@ -80,11 +89,14 @@ class Store:
             return open_memmap(file, mode="r+") if file.exists() else open_memmap(file, "w+", dtype, shape)
 
         n = len(paths)
+        if maps and not (folder / "maps.npy").exists():
+            (folder / "done.npy").unlink(missing_ok=True)  # made without maps: once more
         return cls(
             folder,
             array("features.npy", "float16", (n, WIDTH)),
             array("thumbs.npy", "uint8", (n, THUMB, THUMB, 3)),
             array("done.npy", "uint8", (n,)),
+            array("maps.npy", "uint8", (n, *MAP_SHAPE)) if maps else None,
         )
 
 
@@ -107,8 +119,11 @@ class Worker:
             image = photos.load(self.photo_root / self.source / self.paths[row])
             key = f"{self.source}/{self.paths[row]}"
             pixels[i] = photos.stretch(augment.view(image, self.seed, key, self.view))
-        values = np.asarray(self.net.run(None, {"image": photos.normalize(pixels)})[0])
+        wanted = ["features"] if self.store.maps is None else ["features", "map"]
+        values, *maps = (np.asarray(v) for v in self.net.run(wanted, {"image": photos.normalize(pixels)}))
         for i, row in enumerate(rows):
+            if self.store.maps is not None:
+                self.store.maps[row] = np.rint(maps[0][i] / MAP_STEP)
             self.store.features[row] = values[i].astype(np.float16)
             self.store.thumbs[row] = photos.thumbnail(pixels[i])
             self.store.done[row] = 1
@@ -118,10 +133,11 @@ class Worker:
 _worker: Worker | None = None
 
 
-def _start(weights: Path, engine: str, root: Path, photo_root: Path, source: str, view: str, seed: int) -> None:
+def _start(weights: Path, engine: str, root: Path, photo_root: Path, source: str, view: str, maps: bool,
+           seed: int) -> None:  # fmt: skip
     global _worker
     paths = [row["file"] for row in split.read_rows(photo_root, source)]
-    store = Store.open(root, source, view, paths)
+    store = Store.open(root, source, view, paths, maps)
     _worker = Worker(session(weights, engine, 1), store, photo_root, source, paths, view, seed)
 
 
@@ -133,13 +149,14 @@ def _run(rows: list[int]) -> int:
 def fill(args: argparse.Namespace, source: str, view: str, deadline: float) -> None:
     """Compute what is missing of one source and view, until it is whole or the deadline is past."""
     rows = split.read_rows(args.photos, source)
-    store = Store.open(args.cache, source, view, [row["file"] for row in rows])
+    maps = args.maps
+    store = Store.open(args.cache, source, view, [row["file"] for row in rows], maps)
     todo = store.done == 0
     if view in ("query", "hard"):
         todo &= np.array(split.val_flags(source, rows, args.seed))
     jobs = np.flatnonzero(todo).tolist()
     batches = [jobs[i : i + BATCH] for i in range(0, len(jobs), BATCH)]
-    setup = (args.weights, args.cache_engine, args.cache, args.photos, source, view, args.seed)
+    setup = (args.weights, args.cache_engine, args.cache, args.photos, source, view, maps, args.seed)
     began, finished = time.monotonic(), 0
     if not batches or began > deadline:
         return
@@ -174,6 +191,7 @@ def main() -> None:
     parser.add_argument("--cache-engine", choices=("int8", "f32"), default="int8", help="int8 is 3 times faster")
     parser.add_argument("--views", type=int, default=6, help="augmented views of each catalog and studio photo")
     parser.add_argument("--other-views", type=int, default=2, help="augmented views of every other photo")
+    parser.add_argument("--maps", action="store_true", help="keep what layer 4 reads too: 200 KB a view")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this long; what is there counts")
     args = parser.parse_args()

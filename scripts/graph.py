@@ -6,6 +6,7 @@ Why not torch.onnx: the graph must hold only plain operators, the weights must s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -83,10 +84,11 @@ class Graph:
         m = self.node("Mul", [x, self.const(hint + ".scale", scale.reshape(1, -1, 1, 1))], hint + ".mul")
         return self.node("Add", [m, self.const(hint + ".bias", bias.reshape(1, -1, 1, 1))], hint + ".add")
 
-    def model(self, batch: int, outputs: dict[str, int], producer: str) -> onnx.ModelProto:
-        """The finished, checked model: input `image` (batch, 3, 224, 224), outputs (batch, n)."""
+    def model(self, batch: int, outputs: Mapping[str, int | tuple[int, ...]], producer: str) -> onnx.ModelProto:
+        """The finished, checked model: input `image` (batch, 3, 224, 224), outputs (batch, n) or (batch, *shape)."""
         image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, SIZE, SIZE])
-        outs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [batch, d]) for n, d in outputs.items()]
+        shapes = {n: d if isinstance(d, tuple) else (d,) for n, d in outputs.items()}
+        outs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [batch, *d]) for n, d in shapes.items()]
         graph = helper.make_graph(self.nodes, "vitrine", [image], outs, self.inits)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name=producer)
         model.ir_version = 8

@@ -30,11 +30,12 @@ CHUNK = 32
 class Sampler:
     """Batches of photos, each with two of its views; chunks of a batch share a category."""
 
-    def __init__(self, photo: NDArray[np.int64], category: NDArray[np.int64], batch: int, seed: int) -> None:
+    def __init__(self, photo: NDArray[np.int64], category: NDArray[np.int64], batch: int, seed: int,
+                 chunk: int = CHUNK) -> None:  # fmt: skip
         order = np.argsort(photo, kind="stable")
         ids, starts, counts = np.unique(photo[order], return_index=True, return_counts=True)
         self.order, self.ids, self.starts, self.counts = order, ids, starts, counts
-        self.category, self.batch = category, batch
+        self.category, self.batch, self.chunk = category, batch, chunk
         self.rng = np.random.default_rng(seed)
 
     def __len__(self) -> int:
@@ -44,7 +45,7 @@ class Sampler:
         """View indices (first, second) of every batch."""
         shuffled = self.rng.permutation(len(self.ids))
         by_kind = shuffled[np.argsort(self.category[self.ids[shuffled]], kind="stable")]
-        chunks = [by_kind[i : i + CHUNK] for i in range(0, len(by_kind), CHUNK)]
+        chunks = [by_kind[i : i + self.chunk] for i in range(0, len(by_kind), self.chunk)]
         mixed = np.concatenate([chunks[i] for i in self.rng.permutation(len(chunks))])
         out = []
         for i in range(len(self)):
@@ -57,8 +58,8 @@ class Sampler:
 
 
 def fit(args: argparse.Namespace, x: Tensor, photo: NDArray[np.int64], rows: list[dataset.Row],
-        labels: dict[str, list[str]]) -> Net:  # fmt: skip
-    """Train on the views `x` of the photos `photo`."""
+        labels: dict[str, list[str]]) -> tuple[Net, torch.nn.ModuleDict]:  # fmt: skip
+    """Train on the views `x` of the photos `photo`; returns the prototypes too."""
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     accepted = {h: torch.from_numpy(t) for h, t in dataset.targets(rows, labels).items()}
@@ -105,7 +106,7 @@ def fit(args: argparse.Namespace, x: Tensor, photo: NDArray[np.int64], rows: lis
         if epoch % 5 == 4 or epoch == args.epochs - 1:
             shown = " ".join(f"{k} {v:.3f}" for k, v in total.items())
             print(f"epoch {epoch + 1}: {shown}, {time.monotonic() - began:.0f} s", flush=True)
-    return net.eval()
+    return net.eval(), pulls
 
 
 def predict(net: Net, x: Tensor) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32]]:
@@ -174,7 +175,7 @@ def main() -> None:
     clean = dataset.views(args.cache, train_rows, ["clean"], columns)
     print(f"{len(seen)} views of {len(np.unique(seen.photo))} photos: {names}", flush=True)
     axes = Axes.fit(clean.x, args.axes, args.evenness)
-    net = fit(args, axes.turn(seen.x), seen.photo, rows, labels)
+    net, _ = fit(args, axes.turn(seen.x), seen.photo, rows, labels)
     figures = measure.on_cache(args.cache, rows, labels, columns, lambda x: predict(net, axes.turn(x)))
     print(measure.lines(figures))
     notes = {"figures": figures, "sources": args.sources, "seed": args.seed, "views": len(seen), "width": features.WIDTH,

@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from scripts import backbone, evaluate, export, features, golden, options, photos
-from scripts.graph import Graph
+from scripts.graph import Clipped, Graph
 from scripts.taxonomy import HEADS
 
 WEIGHTS = Path(os.environ.get("VITRINE_WEIGHTS", options.REPOSITORY / "../shared/weights/resnet50_w1a2_packed.npz"))
@@ -53,7 +53,7 @@ def model() -> tuple[onnx.ModelProto, dict[str, list[str]]]:
                "hidden.bias": normal(16), "embedding.weight": normal(256, width), "embedding.bias": normal(256)}  # fmt: skip
     for head in HEADS:
         trained |= {f"head.{head}.weight": normal(3, 16), f"head.{head}.bias": normal(3)}
-    return export.build(WEIGHTS, trained, labels, PARTS), labels
+    return export.build(WEIGHTS, trained, labels, PARTS, Clipped()), labels
 
 
 @needs_weights

@@ -1,0 +1,345 @@
+"""The partial recipe: layer 4 trained with heads and embedding, from cached maps; writes `trained.npz` and `.json`.
+
+Stage one fits heads and embedding on the cached pooled features, as `train` does, so that stage two starts
+from gradients that mean something; stage two trains everything from layer 4 on. An exponential mean of the
+weights is what is kept. A checkpoint is written every few minutes and on SIGTERM; the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from . import backbone, dataset, features, measure, options
+from .layer4 import Layer4
+from .net import EMBEDDING_DIM, Axes, Net, accepted_loss, instance_loss
+from .train import HEAD_WEIGHTS, PULLS, Sampler, fit
+
+FROZEN = ("l1.mean", "l2.mean", "l2.square", "l3.mean", "l3.square")
+TRAINED = ("l4.mean",)
+
+
+@dataclass
+class Cached:
+    """Views with what both stages read: `fixed` (n, k) f32, `pooled` (n, 2048) f32, and where their maps lie."""
+
+    fixed: Tensor
+    pooled: Tensor
+    photo: NDArray[np.int64]
+    files: list[NDArray[np.uint8]]
+    where: NDArray[np.int64]  # (n, 2): file and row in it
+
+    def maps(self, index: NDArray[np.int64]) -> Tensor:
+        """(len(index), 1024, 14, 14) f32, read from disk in the order of the files."""
+        out = np.empty((len(index), *features.MAP_SHAPE), np.uint8)
+        for k in np.lexsort((self.where[index, 1], self.where[index, 0])):
+            file, row = self.where[index[k]]
+            out[k] = self.files[file][row]
+        return torch.from_numpy(out).float() * features.MAP_STEP
+
+
+def locate(cache: Path, rows: list[dataset.Row], names: list[str]) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:
+    """Map files, and (file, row) of every view in the order of `dataset.views`."""
+    files: list[NDArray[np.uint8]] = []
+    where: list[NDArray[np.int64]] = []
+    for source, name, here in dataset.cached(cache, rows, names):
+        files.append(np.load(cache / source / name / "maps.npy", mmap_mode="r"))
+        lines = np.flatnonzero(here >= 0)
+        where.append(np.stack([np.full(len(lines), len(files) - 1), lines], 1))
+    return files, np.concatenate(where)
+
+
+class Model(nn.Module):
+    """Layer 4 and what reads it. `fixed` are the turned features of the earlier layers."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, layer4: Layer4, net: Net, pulls: nn.ModuleDict, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.layer4, self.net, self.pulls = layer4, net, pulls
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def inputs(self, fixed: Tensor, pooled: Tensor) -> Tensor:
+        """What heads and embedding read: (n, k + 2048)."""
+        return torch.cat([fixed, (pooled - self.mean) / self.std], 1)
+
+
+def losses(model: Model, x: Tensor, which: Tensor, targets: dict[str, Tensor], product: Tensor,
+           queue: Queue, args: argparse.Namespace) -> dict[str, Tensor]:  # fmt: skip
+    """Losses of a batch whose second half holds the second view of its first half's photos."""
+    with torch.autocast("cpu", torch.bfloat16):
+        raw_logits, raw_z = model.net.logits(x), model.net.embedding(x)
+    z = nn.functional.normalize(raw_z.float(), dim=1)
+    heads = torch.stack([
+        HEAD_WEIGHTS.get(h, 1.0) * accepted_loss(v.float(), targets[h][which], args.smoothing) for h, v in raw_logits.items()
+    ]).sum()  # fmt: skip
+    n = len(which) // 2
+    instance = instance_loss(z[:n], z[n:], product[which[:n]], args.temperature, *queue.held())
+    queue.push(z.detach(), product[which])
+    pull = torch.stack([w * accepted_loss(model.pulls[h](z), targets[h][which]) for h, w in PULLS]).sum()
+    return {"heads": heads, "instance": args.instance_weight * instance, "pull": args.pull_weight * pull}
+
+
+class Queue:
+    """The last embeddings and their products: negatives beside the batch, hardly older than a few steps."""
+
+    def __init__(self, size: int) -> None:
+        self.z = torch.zeros(0, EMBEDDING_DIM)
+        self.product = torch.zeros(0, dtype=torch.int64)
+        self.size = size
+
+    def held(self) -> tuple[Tensor | None, Tensor | None]:
+        """Embeddings and products, or nothing yet."""
+        return (self.z, self.product) if len(self.z) else (None, None)
+
+    def push(self, z: Tensor, product: Tensor) -> None:
+        """The newest push out the oldest."""
+        self.z = torch.cat([z, self.z])[: self.size]
+        self.product = torch.cat([product, self.product])[: self.size]
+
+
+class Mean:
+    """The exponential mean of a module's parameters, warmed up so that the start does not linger."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay, self.steps = decay, 0
+        self.values = {k: v.detach().clone() for k, v in module.named_parameters()}
+
+    def update(self, module: nn.Module) -> None:
+        """Move toward the parameters as they are."""
+        self.steps += 1
+        keep = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        with torch.no_grad():
+            for k, v in module.named_parameters():
+                self.values[k].lerp_(v, 1 - keep)
+
+    def load_into(self, module: nn.Module) -> None:
+        """Put the mean in place of the parameters."""
+        with torch.no_grad():
+            for k, v in module.named_parameters():
+                v.copy_(self.values[k])
+
+
+def batches(cached: Cached, category: NDArray[np.int64], args: argparse.Namespace, epoch: int):  # type: ignore[no-untyped-def]
+    """The batches of an epoch: a function of seed and epoch alone, so that a resumed run meets the same."""
+    sampler = Sampler(cached.photo, category, args.batch, args.seed * 1000 + epoch, chunk=args.chunk)
+    return sampler.epoch()
+
+
+def train(model: Model, cached: Cached, rows: list[dataset.Row], labels: dict[str, list[str]],
+          args: argparse.Namespace) -> bool:  # fmt: skip
+    """Stage two, from the checkpoint where there is one; true when it is through."""
+    targets = {h: torch.from_numpy(t) for h, t in dataset.targets(rows, labels).items()}
+    product = torch.from_numpy(dataset.codes([r["product_id"] for r in rows]))
+    category = dataset.codes([r["category"] for r in rows])
+    decayed = [p for name, p in model.layer4.named_parameters() if name.endswith("weight")]
+    others = [p for name, p in model.layer4.named_parameters() if not name.endswith("weight")]
+    optimizer = torch.optim.AdamW([
+        {"params": decayed, "lr": args.lr_layer4, "weight_decay": 0.0},
+        {"params": others, "lr": args.lr_layer4 * 0.2, "weight_decay": 0.0},
+        {"params": [*model.net.parameters(), *model.pulls.parameters()], "lr": args.lr_heads, "weight_decay": 1e-2},
+    ])  # fmt: skip
+    per_epoch = len(batches(cached, category, args, 0))
+    total = args.epochs * per_epoch
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1.0, (step + 1) / (0.1 * total)) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))
+    )
+    queue, mean, step = Queue(args.queue), Mean(model, args.decay), 0
+    torch.manual_seed(args.seed)
+    if args.checkpoint.exists():
+        state = torch.load(args.checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        mean.values, mean.steps, step = state["mean"], state["mean_steps"], state["step"]
+        queue.z, queue.product = state["queue_z"], state["queue_product"]
+        torch.set_rng_state(state["rng"])
+        print(f"resumed at step {step} of {total}", flush=True)
+
+    def save() -> None:
+        state = {
+            "model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(),
+            "mean": mean.values, "mean_steps": mean.steps, "step": step, "queue_z": queue.z, "queue_product": queue.product,
+            "rng": torch.get_rng_state(),
+        }  # fmt: skip
+        staged = args.checkpoint.with_suffix(".new")
+        torch.save(state, staged)
+        os.replace(staged, args.checkpoint)
+
+    stop = False
+
+    def asked(*_: object) -> None:
+        nonlocal stop
+        stop = True
+
+    signal.signal(signal.SIGTERM, asked)
+    began, saved = time.monotonic(), time.monotonic()
+    shown = dict.fromkeys(("heads", "instance", "pull"), 0.0)
+    while step < total:
+        epoch, at = divmod(step, per_epoch)
+        for first, second in batches(cached, category, args, epoch)[at:]:
+            index = np.concatenate([first, second])
+            which = torch.from_numpy(cached.photo[index])
+            maps = cached.maps(index).to(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16):
+                pooled = model.layer4(maps)
+            x = model.inputs(cached.fixed[torch.from_numpy(index)], pooled.float())
+            parts = losses(model, x, which, targets, product, queue, args)
+            optimizer.zero_grad()
+            torch.stack(list(parts.values())).sum().backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimizer.step()
+            schedule.step()
+            mean.update(model)
+            step += 1
+            for name, value in parts.items():
+                shown[name] += value.item() / 50
+            if step % 50 == 0:
+                text = " ".join(f"{k} {v:.3f}" for k, v in shown.items())
+                print(f"step {step} of {total}: {text}, {time.monotonic() - began:.0f} s", flush=True)
+                shown = dict.fromkeys(shown, 0.0)
+            if stop or time.monotonic() - saved > 60 * args.checkpoint_minutes:
+                save()
+                saved = time.monotonic()
+            if stop:
+                return False
+    save()
+    mean.load_into(model)
+    return True
+
+
+def pooled(model: Model, cached: Cached, index: NDArray[np.int64]) -> Tensor:
+    """Layer 4's output over views, in f32 (as the file that ships computes it)."""
+    out = torch.empty(len(index), 2048)
+    with torch.no_grad():
+        for i in range(0, len(index), 128):
+            part = index[i : i + 128]
+            out[i : i + 128] = model.layer4(cached.maps(part).to(memory_format=torch.channels_last))
+    return out
+
+
+def answers(model: Model, cached: Cached, index: NDArray[np.int64]) -> measure.Answers:
+    """What the model says of the views `index`."""
+    model.eval()
+    with torch.no_grad():
+        x = model.inputs(cached.fixed[torch.from_numpy(index)], pooled(model, cached, index))
+        logits = {h: v.numpy() for h, v in model.net.logits(x).items()}
+        return measure.Answers(cached.photo[index], logits, model.net.embed(x).numpy())
+
+
+def load(args: argparse.Namespace, rows: list[dataset.Row], names: list[str], axes: Axes | None) -> tuple[Cached, Axes]:
+    """Cached views called `names`; the axes are fitted on them where none are given."""
+    fixed = dataset.views(args.cache, rows, names, dataset.columns(list(FROZEN)))
+    tail = dataset.views(args.cache, rows, names, dataset.columns(list(TRAINED)))
+    axes = axes or Axes.fit(fixed.x[:: max(1, len(fixed) // args.fit_axes)], args.axes, args.evenness)
+    files, where = locate(args.cache, rows, names)
+    return Cached(axes.turn(fixed.x), torch.from_numpy(tail.x.astype(np.float32)), fixed.photo, files, where), axes
+
+
+def main() -> None:
+    """Both stages, figures on validation photos, weights."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    options.add_common(parser)
+    parser.add_argument("--out", type=Path, default=options.home() / "partial.npz")
+    parser.add_argument("--checkpoint", type=Path, default=options.home() / "partial.ckpt")
+    parser.add_argument("--checkpoint-minutes", type=float, default=5.0)
+    parser.add_argument("--axes", type=int, default=768)
+    parser.add_argument("--evenness", type=float, default=0.6)
+    parser.add_argument("--fit-axes", type=int, default=20_000, help="views that the axes are fitted on")
+    parser.add_argument("--hidden", type=int, default=512)
+    parser.add_argument("--dropout", type=float, default=0.4)
+    parser.add_argument("--epochs-heads", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=96, help="photos a step, two views each")
+    parser.add_argument("--chunk", type=int, default=16, help="photos of one kind in a row")
+    parser.add_argument("--lr-layer4", type=float, default=1e-3, help="of weights that start at +1 and -1")
+    parser.add_argument("--lr-heads", type=float, default=5e-4)
+    parser.add_argument("--decay", type=float, default=0.998)
+    parser.add_argument("--queue", type=int, default=4096)
+    parser.add_argument("--smoothing", type=float, default=0.02)
+    parser.add_argument("--temperature", type=float, default=0.05)
+    parser.add_argument("--proto-scale", type=float, default=16.0)
+    parser.add_argument("--instance-weight", type=float, default=2.0)
+    parser.add_argument("--pull-weight", type=float, default=2.0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--views", type=int, default=99)
+    args = parser.parse_args()
+    rows = dataset.read(args.table, args.sources)
+    labels = dataset.label_sets(rows)
+    train_rows = [r if r["split"] == "train" else {**r, "path": ""} for r in rows]
+    names = ["clean", *dataset.augmented_names(args.cache)[: args.views]]
+    cached, axes = load(args, train_rows, names, None)
+    mean, std = cached.pooled.mean(0), cached.pooled.std(0)
+    std = std.clamp(min=0.05 * float(std.median()))
+    torch.manual_seed(args.seed)
+    net, pulls = fit(heads_only(args), torch.cat([cached.fixed, (cached.pooled - mean) / std], 1), cached.photo, rows, labels)
+    model = Model(Layer4(backbone.load(args.weights)), net.train(), pulls, mean, std)
+    torch.set_num_threads(args.threads)
+    if not train(model, cached, rows, labels, args):
+        raise SystemExit(f"stopped; {args.checkpoint} goes on")
+    figures = evaluate(model, args, rows, labels, axes)
+    print(measure.lines(figures))
+    save(args.out, model, axes, labels, {"figures": figures, "sources": args.sources, "seed": args.seed,
+         "settings": {k: v for k, v in vars(args).items() if isinstance(v, (int, float))}})  # fmt: skip
+
+
+def heads_only(args: argparse.Namespace) -> argparse.Namespace:
+    """The arguments of `train.fit` for stage one."""
+    return argparse.Namespace(**{**vars(args), "epochs": args.epochs_heads, "batch": 512, "lr": 2e-3, "weight_decay": 1e-2,
+                                 "bank": 0, "threads": args.threads})  # fmt: skip
+
+
+def evaluate(model: Model, args: argparse.Namespace, rows: list[dataset.Row], labels: dict[str, list[str]],
+             axes: Axes) -> dict[str, Any]:  # fmt: skip
+    """All figures on clean photos and changed queries, as `evaluate` prints them."""
+    seen, queries = {}, {}
+    for view in ("clean", "query", "hard"):
+        cached, _ = load(args, rows, [view], axes)
+        if len(cached.photo):
+            seen[view] = answers(model, cached, np.arange(len(cached.photo)))
+    queries = {view: seen[view] for view in seen if view != "clean"}
+    return measure.figures(rows, labels, seen["clean"], queries)
+
+
+def save(path: Path, model: Model, axes: Axes, labels: dict[str, list[str]], notes: dict[str, object]) -> None:
+    """Layer 4 as state, the last layers with the axes' turn folded in."""
+    turn = axes.axes.T.astype(np.float64)
+    k = turn.shape[0]
+
+    def folded(weight: Tensor) -> NDArray[np.float32]:
+        w = weight.detach().numpy().astype(np.float64)
+        return np.concatenate([w[:, :k] @ turn, w[:, k:]], 1).astype(np.float32)
+
+    net = model.net
+    arrays: dict[str, Any] = {
+        "mean": np.concatenate([axes.mean, model.mean.numpy()]), "std": np.concatenate([axes.std, model.std.numpy()]),
+        "hidden.weight": folded(net.hidden.weight), "hidden.bias": net.hidden.bias.detach().numpy(),
+        "embedding.weight": folded(net.embedding.weight), "embedding.bias": net.embedding.bias.detach().numpy(),
+    }  # fmt: skip
+    for name, head in net.heads.items():
+        assert isinstance(head, nn.Linear)
+        arrays[f"head.{name}.weight"] = head.weight.detach().numpy()
+        arrays[f"head.{name}.bias"] = head.bias.detach().numpy()
+    for name, value in model.layer4.state_dict().items():
+        arrays[f"layer4.{name}"] = value.numpy()
+    np.savez(path, **arrays)
+    about = {"labels": labels, "parts": [*FROZEN, *TRAINED], **notes}
+    path.with_suffix(".json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
