@@ -8,7 +8,6 @@ weights is what is kept. A checkpoint is written every few minutes and on SIGTER
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import signal
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 from . import backbone, dataset, features, measure, options
 from .layer4 import Layer4
 from .net import EMBEDDING_DIM, Axes, Net, accepted_loss, instance_loss
-from .train import HEAD_WEIGHTS, PULLS, Sampler, fit
+from .train import HEAD_WEIGHTS, PULLS, Sampler, fit, last_layers, write
 
 FROZEN = ("l1.mean", "l2.mean", "l2.square", "l3.mean", "l3.square")
 TRAINED = ("l4.mean",)
@@ -134,7 +133,8 @@ class Mean:
                 v.copy_(self.values[k])
 
 
-def batches(cached: Cached, category: NDArray[np.int64], args: argparse.Namespace, epoch: int):  # type: ignore[no-untyped-def]
+def batches(cached: Cached, category: NDArray[np.int64], args: argparse.Namespace,
+            epoch: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:  # fmt: skip
     """The batches of an epoch: a function of seed and epoch alone, so that a resumed run meets the same."""
     sampler = Sampler(cached.photo, category, args.batch, args.seed * 1000 + epoch, chunk=args.chunk)
     return sampler.epoch()
@@ -324,21 +324,12 @@ def save(path: Path, model: Model, axes: Axes, labels: dict[str, list[str]], not
         w = weight.detach().numpy().astype(np.float64)
         return np.concatenate([w[:, :k] @ turn, w[:, k:]], 1).astype(np.float32)
 
-    net = model.net
     arrays: dict[str, Any] = {
         "mean": np.concatenate([axes.mean, model.mean.numpy()]), "std": np.concatenate([axes.std, model.std.numpy()]),
-        "hidden.weight": folded(net.hidden.weight), "hidden.bias": net.hidden.bias.detach().numpy(),
-        "embedding.weight": folded(net.embedding.weight), "embedding.bias": net.embedding.bias.detach().numpy(),
+        **last_layers(model.net, folded),
+        **{f"layer4.{name}": value.numpy() for name, value in model.layer4.state_dict().items()},
     }  # fmt: skip
-    for name, head in net.heads.items():
-        assert isinstance(head, nn.Linear)
-        arrays[f"head.{name}.weight"] = head.weight.detach().numpy()
-        arrays[f"head.{name}.bias"] = head.bias.detach().numpy()
-    for name, value in model.layer4.state_dict().items():
-        arrays[f"layer4.{name}"] = value.numpy()
-    np.savez(path, **arrays)
-    about = {"labels": labels, "parts": [*FROZEN, *TRAINED], **notes}
-    path.with_suffix(".json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
+    write(path, arrays, labels, [*FROZEN, *TRAINED], notes)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -117,16 +118,9 @@ def predict(net: Net, x: Tensor) -> tuple[dict[str, NDArray[np.float32]], NDArra
     return logits, np.concatenate([p[1].numpy() for p in parts])
 
 
-def save(path: Path, net: Net, axes: Axes, labels: dict[str, list[str]], parts: list[str], notes: dict[str, object]) -> None:
-    """Weights with the PCA turn folded in: every first layer takes standardised features."""
-    turn = axes.axes.T.astype(np.float64)
-
-    def folded(weight: Tensor) -> NDArray[np.float32]:
-        return (weight.detach().numpy().astype(np.float64) @ turn).astype(np.float32)
-
-    arrays: dict[str, Any] = {
-        "mean": axes.mean,
-        "std": axes.std,
+def last_layers(net: Net, folded: Callable[[Tensor], NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """Weights by name, as the exporter reads them; `folded` turns a first layer's to standardised features."""
+    arrays = {
         "hidden.weight": folded(net.hidden.weight),
         "hidden.bias": net.hidden.bias.detach().numpy(),
         "embedding.weight": folded(net.embedding.weight),
@@ -136,10 +130,25 @@ def save(path: Path, net: Net, axes: Axes, labels: dict[str, list[str]], parts: 
         assert isinstance(head, torch.nn.Linear)
         arrays[f"head.{name}.weight"] = head.weight.detach().numpy()
         arrays[f"head.{name}.bias"] = head.bias.detach().numpy()
+    return arrays
+
+
+def write(path: Path, arrays: dict[str, Any], labels: dict[str, list[str]], parts: list[str], notes: dict[str, object]) -> None:
+    """`path` as npz, and what it holds beside it as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, **arrays)
     about = {"labels": labels, "parts": parts, **notes}
     path.with_suffix(".json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
+
+
+def save(path: Path, net: Net, axes: Axes, labels: dict[str, list[str]], parts: list[str], notes: dict[str, object]) -> None:
+    """Weights with the PCA turn folded in: every first layer takes standardised features."""
+    turn = axes.axes.T.astype(np.float64)
+
+    def folded(weight: Tensor) -> NDArray[np.float32]:
+        return (weight.detach().numpy().astype(np.float64) @ turn).astype(np.float32)
+
+    write(path, {"mean": axes.mean, "std": axes.std, **last_layers(net, folded)}, labels, parts, notes)
 
 
 def main() -> None:
