@@ -121,7 +121,8 @@ mod tests {
     #[test]
     fn a_picture_comes_through_the_pipe_and_a_broken_one_does_not() {
         let cicp = Cicp { primaries: 1, transfer: 13, matrix: 600, full_range: true };
-        let planes = Coded::sizes(3, 5, Layout::Half).into_iter().map(|(w, h)| (0..2 * w * h).map(|i| i as u8).collect());
+        let planes =
+            Coded::sizes(3, 5, Layout::Half).into_iter().map(|(w, h)| (0..2 * w * h).map(|i| i as u8).collect());
         let coded = Coded { width: 3, height: 5, layout: Layout::Half, depth: 10, cicp, planes: planes.collect() };
         let mut bytes = Vec::new();
         coded.write(&mut bytes).unwrap();
