@@ -11,7 +11,7 @@ pub(super) use coded::Cicp;
 use super::decode::Decoded;
 use super::probe::Header;
 use super::probe::avif::{Container, Item, container};
-use super::raster::{Raster, Space};
+use super::raster::Raster;
 use super::{Format, PhotoError};
 use coded::Coded;
 use moxcms::ColorProfile;
@@ -27,7 +27,7 @@ pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, PhotoErro
         Some(icc) => Some(icc.to_vec()),
         None => profile(planes.cicp())?,
     };
-    let (space, mut color) = if planes.is_gray() { (Space::Gray, planes.luma()) } else { (Space::Rgb, planes.rgb()) };
+    let (space, mut color) = planes.color();
     drop(coded);
     let alpha = match alpha {
         Some(item) => Some(Planes::new(&picture(&item)?, None)?.luma()),

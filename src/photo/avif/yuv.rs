@@ -3,6 +3,7 @@
 //! chroma pixel around a garment on white.
 
 use super::coded::{Cicp, Coded};
+use crate::photo::raster::Space;
 use crate::photo::{Format, PhotoError};
 
 /// How samples become color.
@@ -17,11 +18,13 @@ enum Matrix {
 pub(super) struct Planes<'a> {
     coded: &'a Coded,
     luma: Samples<'a>,
-    /// Cb and Cr, and how far each is subsampled across and down (0 or 1, powers of two).
-    chroma: Option<([Samples<'a>; 2], usize, usize)>,
+    chroma: Option<Chroma<'a>>,
     matrix: Matrix,
     cicp: Cicp,
 }
+
+/// Cb and Cr, and how far each is subsampled across and down (0 or 1, powers of two).
+type Chroma<'a> = ([Samples<'a>; 2], usize, usize);
 
 /// One plane.
 #[derive(Clone, Copy)]
@@ -63,10 +66,6 @@ impl<'a> Planes<'a> {
         Ok(Self { coded, luma, chroma, matrix: matrix(cicp.matrix, coded.layout.subsampling())?, cicp })
     }
 
-    pub(super) fn is_gray(&self) -> bool {
-        self.chroma.is_none()
-    }
-
     pub(super) fn cicp(&self) -> Cicp {
         self.cicp
     }
@@ -86,11 +85,15 @@ impl<'a> Planes<'a> {
         grey
     }
 
-    /// (H, W, 3), sRGB or whatever the profile says, 0 to 255.
-    pub(super) fn rgb(&self) -> Vec<u8> {
-        let Some((chroma, across, down)) = &self.chroma else {
-            return self.luma().into_iter().flat_map(|grey| [grey; 3]).collect();
-        };
+    /// (H, W, samples): gray where there is no chroma, else sRGB or whatever the profile says, 0 to 255.
+    pub(super) fn color(&self) -> (Space, Vec<u8>) {
+        match &self.chroma {
+            None => (Space::Gray, self.luma()),
+            Some(chroma) => (Space::Rgb, self.rgb(chroma)),
+        }
+    }
+
+    fn rgb(&self, (chroma, across, down): &Chroma<'a>) -> Vec<u8> {
         let identity = matches!(self.matrix, Matrix::Identity);
         let (luma_range, chroma_range) = (self.range(false), self.range(!identity));
         let (width, height) = self.luma.size;
