@@ -58,6 +58,14 @@ pub enum CatalogError {
         /// The image asked for.
         image_id: String,
     },
+    /// The model version that looked is not the current one any more.
+    #[error("seen by model version {received:?}, but {expected:?} is current by now")]
+    OtherModel {
+        /// The current version.
+        expected: String,
+        /// The version that looked.
+        received: String,
+    },
     /// The product has as many images as it may have.
     #[error("product {product_id:?} already has {limit} images, the most a product may have")]
     TooManyImages {

@@ -43,7 +43,8 @@ pub use metadata::{MAX_LABELS, MAX_TITLE_CHARS, MAX_URL_CHARS, Metadata, Metadat
 pub use photos::StagedPhoto;
 pub use read::MAX_PAGE;
 pub use records::{
-    Committed, Correction, Counts, Image, ImageRef, IndexRecord, NewImage, Observed, Product, StoredImage,
+    Committed, Correction, Counts, Image, ImageRef, IndexRecord, NewImage, Observed, PendingActivation, Product,
+    StoredImage,
 };
 pub use write::{AfterCommit, Observer, Once, Tx};
 
@@ -171,7 +172,7 @@ impl Catalog {
 
     /// Image id and embedding of every image of a product, in the order of its images; empty for an unknown one.
     pub fn embeddings(&self, product_id: &str) -> Result<Vec<(String, Embedding)>, CatalogError> {
-        self.read(|conn| read::embeddings(conn, product_id))
+        self.read(|conn| read::embeddings(conn, product_id, &models::current(conn)?.unwrap_or_default()))
     }
 
     /// Changes after `seq`, oldest first, at most `limit` (and at most [`MAX_CHANGES`]).
@@ -184,14 +185,14 @@ impl Catalog {
         self.read(changes::last_seq)
     }
 
-    /// What the index needs of the products changed after `since` (0: of all), in the order of their last change, at
+    /// What the index of model `version` needs of the products changed after `since` (0: of all), in the order of their last change, at
     /// most `limit` (and at most [`MAX_PAGE`]). The `product.seq` of the last one is the `since` of the next page; a
     /// product that is written meanwhile comes again. Deleted products are told by [`Catalog::changes_after`].
-    pub fn index_records(&self, since: u64, limit: usize) -> Result<Vec<IndexRecord>, CatalogError> {
-        self.read(|conn| read::index_records(conn, since, limit))
+    pub fn index_records(&self, version: &str, since: u64, limit: usize) -> Result<Vec<IndexRecord>, CatalogError> {
+        self.read(|conn| read::index_records(conn, version, since, limit))
     }
 
-    /// Images seen by another model version than `version`, at most `limit` (and at most [`MAX_PAGE`]); the last one
+    /// Images that model `version` has not seen, at most `limit` (and at most [`MAX_PAGE`]); the last one
     /// is the `after` of the next page.
     pub fn images_not_of_model(
         &self,
@@ -210,6 +211,26 @@ impl Catalog {
     /// The model version activated last; none before the first activation.
     pub fn live_model(&self) -> Result<Option<String>, CatalogError> {
         self.read(models::live)
+    }
+
+    /// The model version whose analyses are shown; none before [`Tx::set_current_model`] said so.
+    pub fn current_model(&self) -> Result<Option<String>, CatalogError> {
+        self.read(models::current)
+    }
+
+    /// The versions activated before the live one, newest first, each once; at most 9.
+    pub fn earlier_models(&self) -> Result<Vec<String>, CatalogError> {
+        self.read(models::earlier)
+    }
+
+    /// What the index of model `version` needs of one product; `None`: there is none.
+    pub fn index_record(&self, version: &str, product_id: &str) -> Result<Option<IndexRecord>, CatalogError> {
+        self.read(|conn| read::index_record(conn, version, product_id))
+    }
+
+    /// The activation that is under way, or the last one that was given up.
+    pub fn pending_activation(&self) -> Result<Option<PendingActivation>, CatalogError> {
+        self.read(models::pending)
     }
 
     /// The answer kept for a repeated request. To be asked before costly work; [`Catalog::write_once`] asks again.

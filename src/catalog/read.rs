@@ -10,8 +10,19 @@ use std::collections::BTreeMap;
 /// Most products, records or references read at once.
 pub const MAX_PAGE: usize = 1_000;
 
-/// A product with its images and analyses.
+/// Of `images i`, joined to the analysis `a` to show: that of the wanted version `?1`, else the newest there is.
+const SHOWN: &str = "FROM images i JOIN analyses a ON a.analysis_key = coalesce(
+    (SELECT analysis_key FROM analyses WHERE image_key = i.image_key AND model_version = ?1),
+    (SELECT max(analysis_key) FROM analyses WHERE image_key = i.image_key))";
+
+/// A product with its images and their analyses by the current model version.
 pub(super) fn product(conn: &Connection, id: &str) -> Result<Option<Product>, CatalogError> {
+    let current = super::models::current(conn)?.unwrap_or_default();
+    product_by(conn, id, &current)
+}
+
+/// A product with its images and their analyses by `version`, or by another where it has not looked.
+fn product_by(conn: &Connection, id: &str, version: &str) -> Result<Option<Product>, CatalogError> {
     let sql = "SELECT product_id, title, category, price, currency, in_stock, group_id, url, tags, attributes,
                       corrections, created_at, updated_at, seq FROM products WHERE product_id = ?1";
     let mut statement = conn.prepare_cached(sql)?;
@@ -20,7 +31,7 @@ pub(super) fn product(conn: &Connection, id: &str) -> Result<Option<Product>, Ca
         return Ok(None);
     };
     let mut product = product_row(row)?;
-    product.images = images(conn, id)?;
+    product.images = images(conn, id, version)?;
     Ok(Some(product))
 }
 
@@ -35,21 +46,26 @@ pub(super) fn products(conn: &Connection, after: Option<&str>, limit: usize) -> 
     ids.iter().filter_map(|id| product(conn, id).transpose()).collect()
 }
 
-/// What the index needs of the products whose last change is after `since`, in the order of those changes.
-pub(super) fn index_records(conn: &Connection, since: u64, limit: usize) -> Result<Vec<IndexRecord>, CatalogError> {
+/// What the index of `version` needs of the products whose last change is after `since`, in the order of those changes.
+pub(super) fn index_records(
+    conn: &Connection,
+    version: &str,
+    since: u64,
+    limit: usize,
+) -> Result<Vec<IndexRecord>, CatalogError> {
     let sql = "SELECT product_id FROM products WHERE seq > ?1 ORDER BY seq LIMIT ?2";
     let mut statement = conn.prepare_cached(sql)?;
     let ids = statement.query_map(params![to_i64(since), page(limit)], |row| row.get(0))?;
     let ids: Vec<String> = ids.collect::<Result<_, _>>()?;
-    ids.iter().filter_map(|id| index_record(conn, id).transpose()).collect()
+    ids.iter().filter_map(|id| index_record(conn, version, id).transpose()).collect()
 }
 
-/// What the index needs of one product.
-pub(super) fn index_record(conn: &Connection, id: &str) -> Result<Option<IndexRecord>, CatalogError> {
-    let Some(product) = product(conn, id)? else {
+/// What the index of `version` needs of one product.
+pub(super) fn index_record(conn: &Connection, version: &str, id: &str) -> Result<Option<IndexRecord>, CatalogError> {
+    let Some(product) = product_by(conn, id, version)? else {
         return Ok(None);
     };
-    let embeddings = embeddings(conn, id)?;
+    let embeddings = embeddings(conn, id, version)?;
     let embeddings = embeddings.into_iter().map(|(_, embedding)| embedding).collect();
     Ok(Some(IndexRecord { product, embeddings }))
 }
@@ -86,10 +102,11 @@ fn product_row(row: &Row<'_>) -> Result<Product, CatalogError> {
     })
 }
 
-fn images(conn: &Connection, product_id: &str) -> Result<Vec<Image>, CatalogError> {
-    let mut statement = conn
-        .prepare_cached("SELECT image_id, analysis, created_at FROM images WHERE product_id = ?1 ORDER BY image_key")?;
-    let mut rows = statement.query([product_id])?;
+fn images(conn: &Connection, product_id: &str, version: &str) -> Result<Vec<Image>, CatalogError> {
+    let sql =
+        format!("SELECT i.image_id, a.analysis, i.created_at {SHOWN} WHERE i.product_id = ?2 ORDER BY i.image_key");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query([version, product_id])?;
     let mut images = Vec::new();
     while let Some(row) = rows.next()? {
         images.push(image_row(row, product_id)?);
@@ -110,11 +127,13 @@ fn image_row(row: &Row<'_>, product_id: &str) -> Result<Image, CatalogError> {
 
 /// One image of a product.
 pub(super) fn image(conn: &Connection, product_id: &str, image_id: &str) -> Result<Option<StoredImage>, CatalogError> {
-    let mut statement = conn.prepare_cached(
-        "SELECT image_id, analysis, created_at, content_type, size_bytes FROM images
-         WHERE product_id = ?1 AND image_id = ?2",
-    )?;
-    let mut rows = statement.query([product_id, image_id])?;
+    let current = super::models::current(conn)?.unwrap_or_default();
+    let sql = format!(
+        "SELECT i.image_id, a.analysis, i.created_at, i.content_type, i.size_bytes {SHOWN}
+         WHERE i.product_id = ?2 AND i.image_id = ?3"
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query([&current, product_id, image_id])?;
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
@@ -125,11 +144,15 @@ pub(super) fn image(conn: &Connection, product_id: &str, image_id: &str) -> Resu
     }))
 }
 
-/// The embeddings of a product's images by image id, in the order of its images.
-pub(super) fn embeddings(conn: &Connection, product_id: &str) -> Result<Vec<(String, Embedding)>, CatalogError> {
-    let mut statement =
-        conn.prepare_cached("SELECT image_id, embedding FROM images WHERE product_id = ?1 ORDER BY image_key")?;
-    let mut rows = statement.query([product_id])?;
+/// The embeddings of a product's images by image id, in the order of its images; versions as in [`product_by`].
+pub(super) fn embeddings(
+    conn: &Connection,
+    product_id: &str,
+    version: &str,
+) -> Result<Vec<(String, Embedding)>, CatalogError> {
+    let sql = format!("SELECT i.image_id, a.embedding {SHOWN} WHERE i.product_id = ?2 ORDER BY i.image_key");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query([version, product_id])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let image_id: String = row.get(0)?;
@@ -147,15 +170,14 @@ pub(super) fn embedding(
     product_id: &str,
     image_id: &str,
 ) -> Result<Option<Embedding>, CatalogError> {
-    let blob: Option<Vec<u8>> = conn
-        .prepare_cached("SELECT embedding FROM images WHERE product_id = ?1 AND image_id = ?2")?
-        .query_row([product_id, image_id], |row| row.get(0))
-        .optional()?;
+    let current = super::models::current(conn)?.unwrap_or_default();
+    let sql = format!("SELECT a.embedding {SHOWN} WHERE i.product_id = ?2 AND i.image_id = ?3");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let blob: Option<Vec<u8>> = statement.query_row([&current, product_id, image_id], |row| row.get(0)).optional()?;
     blob.map(|blob| embedding_from_blob(&blob, || format!("image {image_id:?} of product {product_id:?}"))).transpose()
 }
 
-/// Images that another model version than `version` saw, after `after`, at most `limit`. Runs on the index
-/// (model_version, image_key) alone until the page is found.
+/// Images that `version` has not seen, after `after`, in the order they came, at most `limit`.
 pub(super) fn images_not_of_model(
     conn: &Connection,
     version: &str,
@@ -163,19 +185,14 @@ pub(super) fn images_not_of_model(
     limit: usize,
 ) -> Result<Vec<ImageRef>, CatalogError> {
     let mut statement = conn.prepare_cached(
-        "SELECT product_id, image_id, sha256, model_version, image_key FROM images
-         WHERE model_version <> ?1 AND (model_version, image_key) > (?2, ?3)
-         ORDER BY model_version, image_key LIMIT ?4",
+        "SELECT product_id, image_id, sha256, image_key FROM images i
+         WHERE image_key > ?2 AND NOT EXISTS
+             (SELECT 1 FROM analyses WHERE image_key = i.image_key AND model_version = ?1)
+         ORDER BY image_key LIMIT ?3",
     )?;
-    let (from, key) = after.map_or(("", -1), |a| (a.model_version.as_str(), a.image_key));
-    let rows = statement.query_map(params![version, from, key, page(limit)], |row| {
-        Ok(ImageRef {
-            product_id: row.get(0)?,
-            image_id: row.get(1)?,
-            sha256: row.get(2)?,
-            model_version: row.get(3)?,
-            image_key: row.get(4)?,
-        })
+    let after = after.map_or(-1, |a| a.image_key);
+    let rows = statement.query_map(params![version, after, page(limit)], |row| {
+        Ok(ImageRef { product_id: row.get(0)?, image_id: row.get(1)?, sha256: row.get(2)?, image_key: row.get(3)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -190,10 +207,11 @@ pub(super) fn is_photo_referenced(conn: &Connection, sha256: &str) -> Result<boo
 /// How much there is. Counts walk an index: milliseconds a million rows.
 pub(super) fn counts(conn: &Connection) -> Result<Counts, CatalogError> {
     let products = conn.query_row("SELECT count(*) FROM products", [], |row| row.get(0))?;
-    let mut statement = conn.prepare_cached("SELECT model_version, count(*) FROM images GROUP BY model_version")?;
+    let mut statement = conn.prepare_cached("SELECT model_version, count(*) FROM analyses GROUP BY model_version")?;
     let by_model = statement.query_map([], |row| Ok((row.get(0)?, to_u64(row.get(1)?))))?;
     Ok(Counts {
         products: to_u64(products),
+        images: to_u64(conn.query_row("SELECT count(*) FROM images", [], |row| row.get(0))?),
         images_by_model: by_model.collect::<Result<BTreeMap<_, _>, _>>()?,
         last_seq: super::changes::last_seq(conn)?,
     })

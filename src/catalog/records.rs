@@ -64,6 +64,8 @@ pub struct NewImage<'a> {
     pub analysis: Analysis,
     /// By the same model version: [`EMBEDDING_DIM`](crate::model::EMBEDDING_DIM) finite values.
     pub embedding: &'a [f32],
+    /// What a second model version saw, while one is about to become current.
+    pub also: Option<(Analysis, &'a [f32])>,
 }
 
 /// What the index needs of one product: all that a search can filter on, and its vectors.
@@ -84,8 +86,6 @@ pub struct ImageRef {
     pub image_id: String,
     /// Hash of its photo, hex.
     pub sha256: String,
-    /// The model version that saw it.
-    pub model_version: String,
     pub(super) image_key: i64,
 }
 
@@ -126,22 +126,28 @@ pub struct Observed {
     pub candidates: Vec<Candidate>,
 }
 
+/// A model version that looks at the catalog before it becomes current.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingActivation {
+    /// The version.
+    pub version: String,
+    /// RFC 3339, UTC: when it was asked for.
+    pub at: String,
+    /// Why it was given up; none while it goes on.
+    pub failure: Option<String>,
+}
+
 /// How much there is, for metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Products.
     pub products: u64,
-    /// Images by the model version that saw them.
+    /// Images.
+    pub images: u64,
+    /// Images that a model version has seen; an image may have been seen by several.
     pub images_by_model: BTreeMap<String, u64>,
     /// Last sequence number of the change log.
     pub last_seq: u64,
-}
-
-impl Counts {
-    /// Images of all versions.
-    pub fn images(&self) -> u64 {
-        self.images_by_model.values().sum()
-    }
 }
 
 /// What a write left behind: it is on disk, and the observer has seen its changes.

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Migrations in order; the n-th leads to version n, kept in `PRAGMA user_version`.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_catalog.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_catalog.sql"), include_str!("migrations/0002_versions.sql")];
 /// `VITR`: set by the first migration.
 const APPLICATION_ID: i64 = 0x5649_5452;
 /// How long SQLite waits for a lock of another connection. Only backups and inspection tools can hold one:

@@ -81,7 +81,8 @@ fn put_seen(
 ) -> Result<Committed<Image>, CatalogError> {
     let photo = catalog.stage_photo(bytes)?;
     let embedding = embedding(bytes.first().copied().unwrap_or_default());
-    let new = NewImage { image_id: image, photo, content_type: "image/jpeg", analysis, embedding: &embedding };
+    let new =
+        NewImage { image_id: image, photo, content_type: "image/jpeg", analysis, embedding: &embedding, also: None };
     catalog.write(|tx| tx.put_image(product, new))
 }
 

@@ -19,9 +19,9 @@ pub type Observer = Box<dyn Fn(&Change, &AfterCommit<'_>) + Send + Sync>;
 pub struct AfterCommit<'c>(&'c Connection);
 
 impl AfterCommit<'_> {
-    /// What the index needs of one product; `None`: it is gone.
-    pub fn index_record(&self, product_id: &str) -> Result<Option<IndexRecord>, CatalogError> {
-        read::index_record(self.0, product_id)
+    /// What the index of model `version` needs of one product; `None`: it is gone.
+    pub fn index_record(&self, version: &str, product_id: &str) -> Result<Option<IndexRecord>, CatalogError> {
+        read::index_record(self.0, version, product_id)
     }
 }
 
@@ -125,16 +125,34 @@ impl Catalog {
     /// already, then of each later one: no gap, none twice.
     pub fn observe(&self, after: u64, observer: Observer) -> Result<(), CatalogError> {
         self.writer.with(|writer| {
-            let mut seen = after;
-            loop {
-                let page = changes::after(&writer.conn, seen, changes::MAX_CHANGES)?;
-                let Some(last) = page.last() else { break };
-                seen = last.seq;
-                page.iter().for_each(|change| observer(change, &AfterCommit(&writer.conn)));
-            }
+            tell(&writer.conn, after, &observer)?;
             writer.observer = Some(observer);
             Ok(())
         })?
+    }
+
+    /// Tells `told` of every change after `after` that is committed, then runs `join`, all in one turn of the writer:
+    /// what joins an observer there has missed nothing and is told nothing twice.
+    pub fn join<T>(
+        &self,
+        after: u64,
+        told: &dyn Fn(&Change, &AfterCommit<'_>),
+        join: impl FnOnce() -> T,
+    ) -> Result<T, CatalogError> {
+        self.writer.with(|writer| {
+            tell(&writer.conn, after, told)?;
+            Ok(join())
+        })?
+    }
+}
+
+fn tell(conn: &Connection, after: u64, told: &dyn Fn(&Change, &AfterCommit<'_>)) -> Result<(), CatalogError> {
+    let mut seen = after;
+    loop {
+        let page = changes::after(conn, seen, changes::MAX_CHANGES)?;
+        let Some(last) = page.last() else { return Ok(()) };
+        seen = last.seq;
+        page.iter().for_each(|change| told(change, &AfterCommit(conn)));
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) fn serve(
     let listener = runtime.block_on(bind).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     let service = Arc::new(joint::open_service(settings, 0)?);
-    service.start_reanalysis().map_err(CliError::from)?;
+    service.start_background().map_err(CliError::from)?;
     ready(address);
     let limits = server.limits(settings.photo.max_body_bytes);
     let served = runtime.block_on(joint::serve(listener, Arc::clone(&service), keys, limits, shutdown()));

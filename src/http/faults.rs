@@ -4,6 +4,7 @@
 use super::problem::{Kind, Problem};
 use crate::catalog::CatalogError;
 use crate::filter::FilterError;
+use crate::model::ModelError;
 use crate::photo::FetchError;
 use crate::photo::PhotoError;
 use crate::scheduler::SchedulerError;
@@ -21,6 +22,16 @@ impl From<ServiceError> for Problem {
             ServiceError::Scheduler(error) => scheduler(&error),
             ServiceError::UnknownAttribute { ref expected, ref received, .. } => {
                 Problem::new(Kind::UnknownAttribute, &error).expected(expected).received(received)
+            }
+            ServiceError::UnknownModel { ref version, ref known } => {
+                Problem::new(Kind::UnknownModel, &error).expected(known.join(", ")).received(version)
+            }
+            // Only an activation loads a bundle; a model that fails on a photo is our fault.
+            ServiceError::Model(error)
+                if !matches!(error, ModelError::Engine { .. } | ModelError::NotFinite { .. }) =>
+            {
+                tracing::warn!(%error, "model bundle refused");
+                Problem::new(Kind::ModelRefused, error)
             }
             ServiceError::BadCursor => Problem::new(Kind::InvalidCursor, &error)
                 .expected("the `next_cursor` of an earlier page of the same listing"),

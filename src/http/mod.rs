@@ -70,6 +70,7 @@ fn operations() -> OpenApiRouter<App> {
         .routes(routes!(similar::similar_to_product))
         .routes(routes!(similar::similar))
         .routes(routes!(models::list_models))
+        .routes(routes!(models::activate_model))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))

@@ -73,6 +73,8 @@ kinds! {
     UnknownProduct = "unknown-product", NOT_FOUND, "No such product";
     /// The product has no such image.
     UnknownImage = "unknown-image", NOT_FOUND, "No such image";
+    /// No model bundle has this version.
+    UnknownModel = "unknown-model", NOT_FOUND, "No such model version";
     /// There is no such kind of problem.
     UnknownProblem = "unknown-problem", NOT_FOUND, "No such kind of problem";
     /// The route exists, but not with this method; `Allow` has those it has.
@@ -105,6 +107,8 @@ kinds! {
     FetchFailed = "fetch-failed", UNPROCESSABLE_ENTITY, "The photo could not be fetched";
     /// The model's taxonomy has no such attribute, or the attribute no such value.
     UnknownAttribute = "unknown-attribute", UNPROCESSABLE_ENTITY, "Unknown attribute or value";
+    /// The model bundle does not pass its checks: a file, its hash, its outputs or a golden case.
+    ModelRefused = "model-refused", UNPROCESSABLE_ENTITY, "Model bundle refused";
     /// The query is well formed, but nothing can be searched with it.
     InvalidQuery = "invalid-query", UNPROCESSABLE_ENTITY, "Query not usable";
     /// A fault of the service; the log has its cause under the request's id.

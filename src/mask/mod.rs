@@ -251,8 +251,13 @@ fn finish(working: Working, size: Size, mut cut: Cut, skin: Option<skin::Skin>, 
             cut.product[i] = 0.0;
         }
         if let Some(maps) = maps {
-            // The model tells the jeans from the shirt sold; a floor keeps a wrong map from erasing the product.
-            cut.product[i] *= 0.25 + 0.75 * maps.product[i];
+            // The model tells the jeans from the shirt sold; a floor keeps a wrong map from erasing the product. Where a
+            // border or alpha has cut the picture, the map has no say on what is background: its cells are coarser.
+            let sold = match cut.kind {
+                BackgroundKind::Scene => maps.product[i],
+                _ => maps.sold(i),
+            };
+            cut.product[i] *= 0.25 + 0.75 * sold;
         }
     }
     if skin.is_some_and(|s| s.ambiguous) {
@@ -280,13 +285,14 @@ fn finish(working: Working, size: Size, mut cut: Cut, skin: Option<skin::Skin>, 
 struct Maps {
     product: Vec<f32>,
     skin: Vec<f32>,
+    other: Vec<f32>,
 }
 
 impl Maps {
     /// Bilinear between cell centers; `None` for a map whose planes do not have the size it states.
     fn new(map: &RegionMap, size: Size) -> Option<Self> {
         let cells = map.width * map.height;
-        if cells == 0 || map.product.len() != cells || map.skin.len() != cells {
+        if cells == 0 || [&map.product, &map.skin, &map.other].iter().any(|plane| plane.len() != cells) {
             return None;
         }
         let plane = |cells: &[f32]| -> Vec<f32> {
@@ -305,7 +311,13 @@ impl Maps {
                 })
                 .collect()
         };
-        Some(Self { product: plane(&map.product), skin: plane(&map.skin) })
+        Some(Self { product: plane(&map.product), skin: plane(&map.skin), other: plane(&map.other) })
+    }
+
+    /// Share of what is clothing or goods at pixel `i` that is product, 0 to 1; 1 where the map sees neither.
+    fn sold(&self, i: usize) -> f32 {
+        const FAINT: f32 = 0.05;
+        (self.product[i] + FAINT) / (self.product[i] + self.other[i] + FAINT)
     }
 
     /// True when the model, too, sees product nearly everywhere.

@@ -234,7 +234,13 @@ fn a_scene_says_that_it_guesses_and_the_map_helps() {
         let (x, y) = ((i % 14) as f32 / 14.0 + 0.035, (i / 14) as f32 / 14.0 + 0.035);
         f32::from(u8::from(product(x, y)))
     };
-    let map = RegionMap { width: 14, height: 14, product: (0..196).map(cell).collect(), skin: vec![0.0; 196] };
+    let map = RegionMap {
+        width: 14,
+        height: 14,
+        product: (0..196).map(cell).collect(),
+        skin: vec![0.0; 196],
+        other: vec![0.0; 196],
+    };
     let helped = segment(&Photo::from_rgb(drawn.photo.clone(), None), Some(&map));
     assert!(iou(&helped, &drawn.truth) >= iou(&masks, &drawn.truth));
     assert!(helped.confidence > masks.confidence);
@@ -244,9 +250,15 @@ fn a_scene_says_that_it_guesses_and_the_map_helps() {
 fn a_map_of_the_wrong_size_or_of_nonsense_is_ignored() {
     let drawn = draw(100, 100, |x, y| if shirt(x, y) { ([150, 30, 50], true) } else { ([255; 3], false) });
     let photo = Photo::from_rgb(drawn.photo.clone(), None);
-    let short = RegionMap { width: 7, height: 7, product: vec![1.0; 3], skin: vec![0.0; 49] };
+    let short = RegionMap { width: 7, height: 7, product: vec![1.0; 3], skin: vec![0.0; 49], other: vec![0.0; 49] };
     assert_eq!(segment(&photo, Some(&short)).product, segment(&photo, None).product);
-    let broken = RegionMap { width: 2, height: 2, product: vec![f32::NAN; 4], skin: vec![f32::INFINITY; 4] };
+    let broken = RegionMap {
+        width: 2,
+        height: 2,
+        product: vec![f32::NAN; 4],
+        skin: vec![f32::INFINITY; 4],
+        other: vec![f32::NAN; 4],
+    };
     assert!(segment(&photo, Some(&broken)).confidence.is_finite());
 }
 

@@ -37,6 +37,9 @@ pub struct Manifest {
     pub input: InputSpec,
     /// The embedding output.
     pub embedding: EmbeddingSpec,
+    /// The region map, for bundles that have one.
+    #[serde(default)]
+    pub regions: Option<RegionSpec>,
     /// Attribute heads, in the order answers list them.
     pub heads: Vec<HeadSpec>,
 }
@@ -82,6 +85,19 @@ pub struct EmbeddingSpec {
     pub dim: usize,
 }
 
+/// The region map's output: (classes, height, width), probabilities that sum to 1 in each cell.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RegionSpec {
+    /// Name of the graph's output.
+    pub output: String,
+    /// Cells across.
+    pub width: usize,
+    /// Cells down.
+    pub height: usize,
+    /// What the planes are, in their order; `product`, `skin`, `hair` and `other` are read.
+    pub classes: Vec<String>,
+}
+
 /// One attribute head.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HeadSpec {
@@ -113,15 +129,20 @@ pub enum HeadKind {
 }
 
 impl Manifest {
-    /// Names of the graph's outputs, heads first, the embedding last: the order [`super::Engine::run`] answers in.
+    /// Names of the graph's outputs: heads, the embedding, the region map where there is one. It is the order
+    /// [`super::Engine::run`] answers in.
     pub fn output_names(&self) -> Vec<&str> {
-        self.heads.iter().map(|h| h.output.as_str()).chain([self.embedding.output.as_str()]).collect()
+        let regions = self.regions.as_ref().map(|r| r.output.as_str());
+        self.heads.iter().map(|h| h.output.as_str()).chain([self.embedding.output.as_str()]).chain(regions).collect()
     }
 
     /// How many values that output has; 0 for one the manifest does not name.
     pub fn output_len(&self, output: &str) -> usize {
         if output == self.embedding.output {
             return self.embedding.dim;
+        }
+        if let Some(regions) = self.regions.as_ref().filter(|r| r.output == output) {
+            return regions.width * regions.height * regions.classes.len();
         }
         self.heads.iter().find(|h| h.output == output).map_or(0, |h| h.labels.len())
     }
@@ -142,6 +163,15 @@ impl Manifest {
         }
         if !self.files.contains_key("model.onnx") {
             return Err("`files` does not name model.onnx".into());
+        }
+        if let Some(r) = &self.regions {
+            let sides = [r.width, r.height].iter().all(|side| (1..=256).contains(side));
+            if !sides || !["product", "skin"].iter().all(|name| r.classes.iter().any(|c| c == name)) {
+                return Err("`regions` needs 1 to 256 cells a side, and the classes product and skin".into());
+            }
+            if r.classes.len() > 16 || r.classes.iter().collect::<HashSet<_>>().len() != r.classes.len() {
+                return Err("`regions` needs at most 16 classes, each once".into());
+            }
         }
         let mut seen = HashSet::new();
         self.heads.iter().try_for_each(|head| {

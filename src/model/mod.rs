@@ -12,7 +12,9 @@ mod tract;
 #[cfg(test)]
 mod tests;
 
-pub use bundle::{Bundle, EmbeddingSpec, FileSpec, HeadKind, HeadSpec, InputSpec, Manifest, ResizeRule, scan};
+pub use bundle::{
+    Bundle, EmbeddingSpec, FileSpec, HeadKind, HeadSpec, InputSpec, Manifest, RegionSpec, ResizeRule, scan,
+};
 pub use engine::{Engine, EngineKind};
 pub use error::ModelError;
 pub use preprocess::tensor;
@@ -38,6 +40,31 @@ pub struct RegionMap {
     pub product: Vec<f32>,
     /// Probability of skin or hair a cell, row-major (height, width), 0 to 1.
     pub skin: Vec<f32>,
+    /// Probability of other clothing a cell, row-major (height, width), 0 to 1.
+    pub other: Vec<f32>,
+}
+
+impl RegionMap {
+    /// From the graph's planes, `values` being (classes, height, width); a class that the bundle lacks is zero.
+    fn new(spec: &RegionSpec, values: &[f32]) -> Self {
+        let cells = spec.width * spec.height;
+        let plane = |wanted: &[&str]| {
+            let mut sum = vec![0.0f32; cells];
+            for (class, plane) in spec.classes.iter().zip(values.chunks_exact(cells)) {
+                if wanted.contains(&class.as_str()) {
+                    sum.iter_mut().zip(plane).for_each(|(s, v)| *s += v);
+                }
+            }
+            sum
+        };
+        Self {
+            width: spec.width,
+            height: spec.height,
+            product: plane(&["product"]),
+            skin: plane(&["skin", "hair"]),
+            other: plane(&["other"]),
+        }
+    }
 }
 
 /// What the model says of one photo.
@@ -105,8 +132,17 @@ impl Model {
     /// # Errors
     /// As [`Model::predict`].
     pub fn predict_tensor(&self, input: &[f32]) -> Result<Prediction, ModelError> {
+        let mut outputs = self.outputs(input)?;
+        let spec = self.bundle.manifest.regions.as_ref();
+        let regions = spec.and_then(|spec| outputs.pop().map(|values| RegionMap::new(spec, &values)));
+        let embedding = outputs.pop().and_then(unit).ok_or(ModelError::NoEmbedding)?;
+        Ok(Prediction { logits: outputs, embedding, regions })
+    }
+
+    /// What the engine says, checked: one vector an output of [`Manifest::output_names`], each of its length and finite.
+    fn outputs(&self, input: &[f32]) -> Result<Vec<Vec<f32>>, ModelError> {
         let manifest = &self.bundle.manifest;
-        let mut outputs = self.engine.run(input)?;
+        let outputs = self.engine.run(input)?;
         let names = manifest.output_names();
         for (name, values) in names.iter().zip(&outputs) {
             let expected = manifest.output_len(name);
@@ -117,8 +153,7 @@ impl Model {
                 return Err(ModelError::NotFinite { output: (*name).to_owned() });
             }
         }
-        let embedding = outputs.pop().and_then(unit).ok_or(ModelError::NoEmbedding)?;
-        Ok(Prediction { logits: outputs, embedding, regions: None })
+        Ok(outputs)
     }
 }
 

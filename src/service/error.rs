@@ -46,6 +46,17 @@ pub enum ServiceError {
         /// What the taxonomy has.
         expected: String,
     },
+    /// No bundle has this version.
+    #[error("no model bundle has version {version:?}")]
+    UnknownModel {
+        /// What was asked for.
+        version: String,
+        /// Versions there are.
+        known: Vec<String>,
+    },
+    /// The index of a version that should become live has missed a change.
+    #[error("the new version's index has missed a change")]
+    IndexNotPrepared,
     /// A photo that the store refers to is not on disk any more.
     #[error("the photo {sha256} is missing from the store")]
     PhotoMissing {

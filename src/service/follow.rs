@@ -1,59 +1,145 @@
 //! The index follows the change log: every committed change reaches it before its write is acknowledged, and what it
-//! missed while the process was down is replayed at start (design invariants 1 and 2).
+//! missed while the process was down is replayed at start (design invariants 1 and 2). Model and index are one thing,
+//! [`Live`], and a recorded activation swaps it whole: a search answers from exactly one version (invariant 3).
 
 use super::ServiceError;
-use crate::catalog::{AfterCommit, Catalog, Change, IndexRecord, facets};
+use crate::analyzer::Analyzer;
+use crate::catalog::{Catalog, CatalogError, Change, ChangeKind, IndexRecord, facets};
 use crate::index::{Index, IndexConfig, IndexError, IndexedImage, IndexedProduct};
+use crate::model::EMBEDDING_DIM;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-/// Products read at once while the index is filled.
+/// Products or changes read at once while an index is filled.
 const PAGE: usize = 500;
 
-/// The index and whether it has missed a change.
+/// A model and the index over its embeddings.
+pub(super) struct Live {
+    pub(super) analyzer: Analyzer,
+    pub(super) index: Index,
+}
+
+impl Live {
+    pub(super) fn version(&self) -> &str {
+        self.analyzer.model().version()
+    }
+
+    /// Brings one product to its state in the store; safe to repeat.
+    fn apply<F>(&self, change: &Change, record: F) -> Result<(), ServiceError>
+    where
+        F: FnOnce(&str, &str) -> Result<Option<IndexRecord>, CatalogError>,
+    {
+        let Some(product_id) = &change.product_id else {
+            self.index.mark(change.seq);
+            return Ok(());
+        };
+        let version = self.version();
+        let state = record(version, product_id)?.map(|record| indexed(record, version));
+        Ok(self.index.apply(change.seq, product_id, state)?)
+    }
+}
+
+/// What answers, what is about to, and whether either has missed a change.
 pub(super) struct Follower {
-    pub(super) index: Arc<Index>,
+    dir: PathBuf,
+    // Read for the time of cloning a pointer, written once an activation.
+    live: RwLock<Arc<Live>>,
+    /// Follows the log beside the live one, until its activation is recorded.
+    next: Mutex<Option<Arc<Live>>>,
     /// Set when a committed change could not be applied: searches may miss it until the next start replays the log.
     missed: AtomicBool,
 }
 
 impl Follower {
     /// Opens the newest whole snapshot, applies what the store has since, and follows it from here on.
-    pub(super) fn open(dir: &Path, config: IndexConfig, catalog: &Catalog) -> Result<Arc<Self>, ServiceError> {
-        let version = config.model_version.clone();
-        let mut index = Index::open(dir, config.clone())?.0;
-        let last = catalog.last_seq()?;
-        if index.seq() > last {
-            // The store was put back from an older copy: what the index knows beyond it never happened.
-            tracing::warn!(index = index.seq(), store = last, "the index is ahead of the store; filling it anew");
-            drop(index);
-            std::fs::remove_dir_all(dir).map_err(|source| IndexError::Io { path: dir.to_owned(), source })?;
-            index = Index::open(dir, config)?.0;
-        }
-        let index = Arc::new(index);
-        if index.seq() == 0 {
-            fill(&index, catalog, &version)?;
-        }
-        let follower = Arc::new(Self { index, missed: AtomicBool::new(false) });
+    pub(super) fn open(dir: &Path, analyzer: Analyzer, catalog: &Catalog) -> Result<Arc<Self>, ServiceError> {
+        let live = Arc::new(open(dir, analyzer, catalog)?);
+        let after = live.index.seq();
+        let follower = Arc::new(Self {
+            dir: dir.to_owned(),
+            live: RwLock::new(live),
+            next: Mutex::new(None),
+            missed: AtomicBool::new(false),
+        });
         let observer = Arc::clone(&follower);
-        let after = follower.index.seq();
-        catalog.observe(
-            after,
-            Box::new(move |change, state| {
-                // A panic counts as a miss too: the change is committed, and the ones after it must still be told.
-                let applied = catch_unwind(AssertUnwindSafe(|| apply(&observer.index, state, &version, change)));
-                let error = match applied {
-                    Ok(Ok(())) => return,
-                    Ok(Err(error)) => error.to_string(),
-                    Err(_) => "panic".to_owned(),
-                };
-                tracing::error!(error, seq = change.seq, "a committed change did not reach the index");
-                observer.missed.store(true, Ordering::Release);
-            }),
-        )?;
+        catalog
+            .observe(after, Box::new(move |change, store| observer.told(change, |v, id| store.index_record(v, id))))?;
         Ok(follower)
+    }
+
+    /// The model and index that answer now; whoever holds them may finish with them.
+    pub(super) fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Fills the index of another model version from the store and lets it follow beside the live one.
+    pub(super) fn prepare(&self, analyzer: Analyzer, catalog: &Catalog) -> Result<(), ServiceError> {
+        let next = open(&self.dir, analyzer, catalog)?;
+        // Most of the log without the writer's turn, the rest within it.
+        while let changes = catalog.changes_after(next.index.seq(), PAGE)?
+            && changes.len() == PAGE
+        {
+            for change in &changes {
+                next.apply(change, |version, id| catalog.index_record(version, id))?;
+            }
+        }
+        let failed = Mutex::new(None);
+        let after = next.index.seq();
+        let next = Arc::new(next);
+        let told = |change: &Change, store: &crate::catalog::AfterCommit<'_>| {
+            if let Err(error) = next.apply(change, |version, id| store.index_record(version, id)) {
+                *lock(&failed) = Some(error);
+            }
+        };
+        catalog.join(after, &told, || {
+            if lock(&failed).is_none() {
+                *self.next() = Some(Arc::clone(&next));
+            }
+        })?;
+        lock(&failed).take().map_or(Ok(()), Err)
+    }
+
+    /// Whether the index of that version follows beside the live one.
+    pub(super) fn is_prepared(&self, version: &str) -> bool {
+        self.next().as_ref().is_some_and(|next| next.version() == version)
+    }
+
+    /// Lets go of a version that was prepared and will not become live.
+    pub(super) fn forget(&self) {
+        let next = self.next().take();
+        drop(next);
+    }
+
+    /// One committed change, in the writer's turn.
+    fn told<F>(&self, change: &Change, record: F)
+    where
+        F: Fn(&str, &str) -> Result<Option<IndexRecord>, CatalogError>,
+    {
+        if !reaches(&self.live(), change, &record) {
+            self.missed.store(true, Ordering::Release);
+        }
+        let mut next = self.next();
+        let Some(prepared) = next.as_ref() else { return };
+        if !reaches(prepared, change, &record) {
+            // Its activation will find it gone and say so; the live one is untouched.
+            *next = None;
+            return;
+        }
+        let activated = change.kind == ChangeKind::ModelActivated;
+        if activated && change.payload.model_version.as_deref() == Some(prepared.version()) {
+            let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some(prepared) = next.take() {
+                *live = prepared;
+                // Whole again: its index was filled from the store.
+                self.missed.store(false, Ordering::Release);
+            }
+        }
+    }
+
+    fn next(&self) -> MutexGuard<'_, Option<Arc<Live>>> {
+        lock(&self.next)
     }
 
     /// Whether every committed change has reached the index.
@@ -64,15 +150,53 @@ impl Follower {
     /// Writes a snapshot, unless a change is missing: an older snapshot and a replay heal that, a new one would hide
     /// it for good.
     pub(super) fn snapshot(&self) -> Result<(), IndexError> {
-        if self.is_whole() { self.index.snapshot() } else { Ok(()) }
+        if self.is_whole() { self.live().index.snapshot() } else { Ok(()) }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// True when the change has reached the index. A panic counts as a miss too: the change is committed, and the ones
+/// after it must still be told.
+fn reaches<F>(live: &Live, change: &Change, record: &F) -> bool
+where
+    F: Fn(&str, &str) -> Result<Option<IndexRecord>, CatalogError>,
+{
+    let error = match catch_unwind(AssertUnwindSafe(|| live.apply(change, record))) {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "panic".to_owned(),
+    };
+    tracing::error!(error, seq = change.seq, version = live.version(), "a committed change did not reach the index");
+    false
+}
+
+/// The index of a model, from its newest whole snapshot or from the products in the store.
+fn open(dir: &Path, analyzer: Analyzer, catalog: &Catalog) -> Result<Live, ServiceError> {
+    let version = analyzer.model().version().to_owned();
+    let config = IndexConfig { dimension: EMBEDDING_DIM, model_version: version.clone(), ..IndexConfig::default() };
+    let mut index = Index::open(dir, config.clone())?.0;
+    let last = catalog.last_seq()?;
+    if index.seq() > last {
+        // The store was put back from an older copy: what the index knows beyond it never happened.
+        tracing::warn!(index = index.seq(), store = last, "the index is ahead of the store; filling it anew");
+        drop(index);
+        std::fs::remove_dir_all(dir).map_err(|source| IndexError::Io { path: dir.to_owned(), source })?;
+        index = Index::open(dir, config)?.0;
+    }
+    if index.seq() == 0 {
+        fill(&index, catalog, &version)?;
+    }
+    Ok(Live { analyzer, index })
 }
 
 /// Fills an empty index from the products themselves: each once, where the log may name it many times.
 fn fill(index: &Index, catalog: &Catalog, version: &str) -> Result<(), ServiceError> {
     let mut since = 0;
     loop {
-        let records = catalog.index_records(since, PAGE)?;
+        let records = catalog.index_records(version, since, PAGE)?;
         let Some(last) = records.last() else { return Ok(()) };
         since = last.product.seq;
         for record in records {
@@ -80,16 +204,6 @@ fn fill(index: &Index, catalog: &Catalog, version: &str) -> Result<(), ServiceEr
             index.apply(seq, &id, Some(indexed(record, version)))?;
         }
     }
-}
-
-/// Brings one product to its state in the store; safe to repeat.
-fn apply(index: &Index, store: &AfterCommit<'_>, version: &str, change: &Change) -> Result<(), ServiceError> {
-    let Some(product_id) = &change.product_id else {
-        index.mark(change.seq);
-        return Ok(());
-    };
-    let state = store.index_record(product_id)?.map(|record| indexed(record, version));
-    Ok(index.apply(change.seq, product_id, state)?)
 }
 
 /// What the index holds of a product: its facets, and the images seen by the model of this index. Versions never mix.

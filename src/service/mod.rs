@@ -1,11 +1,11 @@
 //! Write path and read path, joining the rooms: what is acknowledged is durable and visible to the next search.
 //! HTTP handlers and commands call nothing below this.
 
+mod activate;
 mod error;
 mod follow;
 mod open;
 mod read;
-mod reanalyze;
 mod types;
 mod write;
 
@@ -18,6 +18,7 @@ pub use types::{
 use crate::analyzer::{Analyzed, Analyzer};
 use crate::catalog::Catalog;
 use crate::metrics::Metrics;
+use crate::model::Model;
 use crate::photo::{Fetcher, Limits, Photo, PixelBox};
 use crate::scheduler::{Lane, Scheduler};
 use bytes::Bytes;
@@ -28,7 +29,7 @@ use std::time::{Duration, Instant};
 /// The service behind HTTP and the commands: every method may be called from any task.
 pub struct Service {
     // Dropped in this order: work that was accepted ends before what it works on goes.
-    reanalysis: Mutex<Option<reanalyze::Reanalysis>>,
+    background: Mutex<Option<activate::Background>>,
     photos: Arc<Scheduler>,
     reads: Scheduler,
     writes: Arc<Scheduler>,
@@ -40,10 +41,13 @@ pub struct Service {
 
 /// What the work on the schedulers' threads needs.
 struct Core {
-    analyzer: Analyzer,
     catalog: Arc<Catalog>,
     follower: Arc<follow::Follower>,
     limits: Limits,
+    /// Looks at uploads beside the live model, while it is about to become live.
+    second: Mutex<Option<Analyzer>>,
+    /// Loaded and tested when its activation was ordered, until the background takes it.
+    loaded: Mutex<Option<Model>>,
 }
 
 /// How long the stages of one piece of work took: measured on its thread, recorded by the request's task.
@@ -68,7 +72,7 @@ impl Service {
         let (bytes, crop) = self.resolve(input).await?;
         self.on_photos(Lane::Interactive, move |core, timings| {
             let photo = core.decode(&bytes, crop, timings)?;
-            core.analyze(&photo, timings)
+            look(&core.live().analyzer, &photo, timings)
         })
         .await
     }
@@ -122,13 +126,18 @@ impl Service {
         &self.metrics
     }
 
-    /// What the service looks with.
-    pub fn analyzer(&self) -> &Analyzer {
-        &self.core.analyzer
+    /// What the service looks with now.
+    pub fn analyzer(&self) -> Analyzer {
+        self.core.live().analyzer.clone()
     }
 }
 
 impl Core {
+    /// The model and index that answer now. Taken once a request: what it starts with, it finishes with.
+    fn live(&self) -> Arc<follow::Live> {
+        self.follower.live()
+    }
+
     fn decode(&self, bytes: &[u8], crop: Option<PixelBox>, timings: &mut Timings) -> Result<Photo, ServiceError> {
         timings.time("decode", || {
             let photo = Photo::decode(bytes, &self.limits)?;
@@ -138,12 +147,12 @@ impl Core {
             })
         })
     }
+}
 
-    /// All stages.
-    fn analyze(&self, photo: &Photo, timings: &mut Timings) -> Result<Analyzed, ServiceError> {
-        let prediction = timings.time("infer", || self.analyzer.predict(photo))?;
-        let masks = timings.time("mask", || self.analyzer.segment(photo, &prediction));
-        let colors = timings.time("color", || self.analyzer.colors(photo, &masks, &prediction));
-        Ok(self.analyzer.assemble(photo, prediction, masks, colors))
-    }
+/// All stages.
+fn look(analyzer: &Analyzer, photo: &Photo, timings: &mut Timings) -> Result<Analyzed, ServiceError> {
+    let prediction = timings.time("infer", || analyzer.predict(photo))?;
+    let masks = timings.time("mask", || analyzer.segment(photo, &prediction));
+    let colors = timings.time("color", || analyzer.colors(photo, &masks, &prediction));
+    Ok(analyzer.assemble(photo, prediction, masks, colors))
 }

@@ -3,9 +3,8 @@
 use super::{Core, ModelInfo, Service, ServiceError, Status, follow};
 use crate::analyzer::Analyzer;
 use crate::catalog::Catalog;
-use crate::index::IndexConfig;
 use crate::metrics::Metrics;
-use crate::model::{EMBEDDING_DIM, Model, scan};
+use crate::model::{Model, scan};
 use crate::photo::{FetchConfig, Fetcher, Limits};
 use crate::scheduler::{Scheduler, SchedulerConfig};
 use std::path::{Path, PathBuf};
@@ -39,22 +38,17 @@ impl Service {
     /// When the data directory is in use or written by a newer version, or the model fails its self-test.
     pub fn open(config: ServiceConfig) -> Result<Self, ServiceError> {
         let catalog = Arc::new(Catalog::open(&config.data_dir)?);
-        let model = Model::load(&model_dir(&config, catalog.live_model()?.as_deref()))?;
+        let model = start_model(&config, &catalog)?;
         tracing::info!(version = model.version(), engine = model.engine().name, "model loaded");
-        let index_config = IndexConfig {
-            dimension: EMBEDDING_DIM,
-            model_version: model.version().to_owned(),
-            ..IndexConfig::default()
-        };
-        let follower = follow::Follower::open(&config.data_dir.join("index"), index_config, &catalog)?;
-        let analyzer = Analyzer::new(model);
-        let core = Arc::new(Core { analyzer, catalog, follower, limits: config.limits });
+        let follower = follow::Follower::open(&config.data_dir.join("index"), Analyzer::new(model), &catalog)?;
+        let (second, loaded) = (Mutex::new(None), Mutex::new(None));
+        let core = Arc::new(Core { catalog, follower, limits: config.limits, second, loaded });
         let threads = |name, config| Scheduler::new(name, config).map_err(ServiceError::Threads);
         // One writer: the store has one transaction at a time, and a second thread would only wait for it.
         let writes =
             SchedulerConfig { threads: 1, interactive_queue: config.write_queue, bulk_queue: config.write_queue };
         Ok(Self {
-            reanalysis: Mutex::new(None),
+            background: Mutex::new(None),
             photos: Arc::new(threads("photo", config.photos)?),
             reads: threads("read", config.reads)?,
             writes: Arc::new(threads("write", writes)?),
@@ -71,7 +65,7 @@ impl Service {
     /// # Errors
     /// When the disk fails.
     pub fn close(&self) -> Result<(), ServiceError> {
-        self.stop_reanalysis();
+        self.stop_background();
         Ok(self.core.follower.snapshot()?)
     }
 
@@ -86,10 +80,10 @@ impl Service {
             Ok(Status {
                 ready,
                 reason: (!ready).then(|| "the index has missed a change; a restart replays it".to_owned()),
-                model_version: core.analyzer.model().version().to_owned(),
-                seq: core.follower.index.seq(),
+                model_version: core.live().version().to_owned(),
+                seq: core.live().index.seq(),
                 products: counts.products,
-                images: counts.images(),
+                images: counts.images,
             })
         })
         .await
@@ -103,19 +97,21 @@ impl Service {
         let models_dir = self.models_dir.clone();
         self.on_reads(move |core, _| {
             let counts = core.catalog.counts()?;
-            let live = core.analyzer.model();
+            let pending = core.catalog.pending_activation()?;
+            let live = core.live();
+            let live = live.analyzer.model();
             let info = |name: &str, version: &str| {
                 let is_live = version == live.version();
                 let seen = counts.images_by_model.get(version).copied().unwrap_or(0);
-                let progress = if counts.images() == 0 {
-                    f32::from(u8::from(is_live))
-                } else {
-                    seen as f32 / counts.images() as f32
-                };
+                let pending = pending.as_ref().filter(|p| p.version == version);
+                let progress =
+                    if counts.images == 0 { f32::from(u8::from(is_live)) } else { seen as f32 / counts.images as f32 };
                 ModelInfo {
                     version: version.to_owned(),
                     name: name.to_owned(),
                     live: is_live,
+                    activating: pending.is_some_and(|p| p.failure.is_none()),
+                    failure: pending.and_then(|p| p.failure.clone()),
                     engine: is_live.then(|| live.engine().name.to_owned()),
                     precision: is_live.then(|| live.engine().precision.to_owned()),
                     progress,
@@ -143,6 +139,32 @@ impl Service {
     }
 }
 
+/// The model to start with: the activated or configured one. Where the catalog was last shown by another version whose
+/// bundle is still there, that one goes on answering, and the wanted one is activated behind it.
+fn start_model(config: &ServiceConfig, catalog: &Catalog) -> Result<Model, ServiceError> {
+    let wanted = Model::load(&model_dir(config, catalog.live_model()?.as_deref()))?;
+    let shown = catalog.current_model()?.filter(|version| version != wanted.version());
+    if let Some(shown) = shown
+        && catalog.counts()?.images_by_model.contains_key(&shown)
+        && let Some(dir) = find(&config.models_dir, &shown)
+    {
+        match Model::load(&dir) {
+            Ok(model) => {
+                let version = wanted.version();
+                tracing::info!(version, shown, "the catalog was seen by another version; it answers meanwhile");
+                catalog.write(|tx| -> Result<(), ServiceError> { Ok(tx.set_pending_activation(Some(version))?) })?;
+                return Ok(model);
+            }
+            Err(error) => tracing::warn!(%error, shown, "the version that the catalog was seen by cannot be loaded"),
+        }
+    }
+    if catalog.current_model()?.as_deref() != Some(wanted.version()) {
+        let version = wanted.version();
+        catalog.write(|tx| -> Result<(), ServiceError> { Ok(tx.set_current_model(version)?) })?;
+    }
+    Ok(wanted)
+}
+
 /// The bundle of the version activated last, if it is still there; else the configured one.
 fn model_dir(config: &ServiceConfig, live: Option<&str>) -> PathBuf {
     let activated = live.and_then(|version| find(&config.models_dir, version));
@@ -152,6 +174,6 @@ fn model_dir(config: &ServiceConfig, live: Option<&str>) -> PathBuf {
     activated.unwrap_or_else(|| config.models_dir.join(&config.model))
 }
 
-fn find(models_dir: &Path, version: &str) -> Option<PathBuf> {
+pub(super) fn find(models_dir: &Path, version: &str) -> Option<PathBuf> {
     scan(models_dir).into_iter().find(|(_, m)| m.version == version).map(|(dir, _)| dir)
 }

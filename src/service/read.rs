@@ -1,5 +1,6 @@
 //! The read path: records, photos and similar products, none of them behind an inference that is not theirs.
 
+use super::follow::Live;
 use super::{Core, PhotoBytes, PhotoInput, ProductPage, ProductView, Service, ServiceError, SimilarTo, StoredAnalysis};
 use crate::catalog::{self, CatalogError, Product, StoredImage, facets};
 use crate::filter::{Facets, Filter};
@@ -8,6 +9,7 @@ use crate::similar::{self, SimilarPage, SimilarParams, SimilarQuery, Source};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// Most products of a page.
 const MAX_PRODUCTS: usize = 1_000;
@@ -95,20 +97,19 @@ impl Service {
     /// # Errors
     /// When a parameter is wrong, a product is unknown or without an image, or the photo cannot be looked at.
     pub async fn similar(&self, to: SimilarTo, params: SimilarParams) -> Result<SimilarPage, ServiceError> {
+        // An embedding is compared only within the index of the model that made it.
+        let live = self.core.live();
         let source = match to {
             SimilarTo::Product(product_id) => Source::Product(product_id),
             SimilarTo::Basket(product_ids) => Source::Basket(product_ids),
-            SimilarTo::Photo(input) => self.look(input, &params).await?,
+            SimilarTo::Photo(input) => self.look(Arc::clone(&live), input, &params).await?,
         };
         let query = SimilarQuery::new(source, &params)?;
-        self.on_reads(
-            move |core, timings| Ok(timings.time("search", || similar::search(&core.follower.index, &query))?),
-        )
-        .await
+        self.on_reads(move |_, timings| Ok(timings.time("search", || similar::search(&live.index, &query))?)).await
     }
 
     /// A photo as the source of a search; colors and attributes are measured only where the query asks for them.
-    async fn look(&self, input: PhotoInput, params: &SimilarParams) -> Result<Source, ServiceError> {
+    async fn look(&self, live: Arc<Live>, input: PhotoInput, params: &SimilarParams) -> Result<Source, ServiceError> {
         // Wrong parameters are refused before the photo costs anything; its cursor can be checked only afterwards.
         let blank = Source::Photo { embedding: Vec::new(), facets: Facets::default() };
         SimilarQuery::new(blank, &SimilarParams { cursor: None, ..params.clone() })?;
@@ -117,10 +118,10 @@ impl Service {
         self.on_photos(Lane::Interactive, move |core, timings| {
             let photo = core.decode(&bytes, crop, timings)?;
             if !wants_facets {
-                let embedding = timings.time("infer", || core.analyzer.predict(&photo))?.embedding;
+                let embedding = timings.time("infer", || live.analyzer.predict(&photo))?.embedding;
                 return Ok(Source::Photo { embedding, facets: Facets::default() });
             }
-            let analyzed = core.analyze(&photo, timings)?;
+            let analyzed = super::look(&live.analyzer, &photo, timings)?;
             Ok(Source::Photo { embedding: analyzed.embedding, facets: catalog::photo_facets(analyzed.analysis) })
         })
         .await
@@ -135,8 +136,10 @@ impl Service {
         let (product_id, image_id, sha256) = (product_id.to_owned(), image_id.to_owned(), sha256.to_owned());
         self.on_reads(move |core, _| {
             let stored = core.catalog.image(&product_id, &image_id)?;
-            let version = core.analyzer.model().version();
-            Ok(stored.is_some_and(|s| s.image.analysis.sha256 == sha256 && s.image.analysis.model_version == version))
+            let live = core.live();
+            let seen =
+                |s: &StoredImage| (s.image.analysis.sha256 == sha256, s.image.analysis.model_version == live.version());
+            Ok(stored.is_some_and(|s| seen(&s) == (true, true)))
         })
         .await
     }

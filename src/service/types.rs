@@ -143,6 +143,12 @@ pub struct ModelInfo {
     pub name: String,
     /// True for the one that answers.
     pub live: bool,
+    /// True while it looks at the catalog to become live.
+    pub activating: bool,
+    /// Why its last activation was given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    pub failure: Option<String>,
     /// The engine that runs it (`tract`); absent when it is not loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,

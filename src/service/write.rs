@@ -2,13 +2,25 @@
 //! index has it.
 
 use super::{Core, PhotoInput, ProductView, Reply, Service, ServiceError};
-use crate::catalog::{IdempotencyKey, MetadataPatch, NewImage, Once, StoredResponse, Tx};
+use crate::analyzer::Analyzed;
+use crate::catalog::{CatalogError, IdempotencyKey, MetadataPatch, NewImage, Once, StoredResponse, Tx};
 use crate::scheduler::Lane;
+use bytes::Bytes;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Digits of a photo's hash that name an image which the client did not name.
 const HASH_ID_DIGITS: usize = 16;
+
+/// How often a photo is looked at before an upload is given up because models change under it.
+const MAX_LOOKS: usize = 3;
+
+/// What was seen on a photo that is to be stored.
+struct Seen {
+    first: Analyzed,
+    second: Option<Analyzed>,
+    content_type: &'static str,
+}
 
 impl Service {
     /// Creates a product or changes its metadata. Body: a [`ProductView`].
@@ -59,13 +71,41 @@ impl Service {
             return Ok(reply);
         }
         let (bytes, _) = self.resolve(input).await?;
-        let looked = bytes.clone();
-        let (analyzed, content_type) = self
-            .on_photos(Lane::Bulk, move |core, timings| {
-                let photo = core.decode(&looked, None, timings)?;
-                Ok((core.analyze(&photo, timings)?, photo.format().mime()))
-            })
-            .await?;
+        let mut looks = 1;
+        loop {
+            let seen = self.look_to_store(bytes.clone()).await?;
+            let written = self.store_image(product_id, image_id.clone(), bytes.clone(), seen, once.clone()).await;
+            match written {
+                // Another version became live between the look and the write; that happens once, and again only
+                // where somebody activates models faster than a photo is looked at.
+                Err(ServiceError::Catalog(CatalogError::OtherModel { .. })) if looks < MAX_LOOKS => looks += 1,
+                done => return done,
+            }
+        }
+    }
+
+    /// Looks with the live model, and with the one that is about to become live.
+    async fn look_to_store(&self, bytes: Bytes) -> Result<Seen, ServiceError> {
+        self.on_photos(Lane::Bulk, move |core, timings| {
+            let photo = core.decode(&bytes, None, timings)?;
+            // Taken before the live one: if it becomes live in between, it is the live one that looks.
+            let second = core.second();
+            let first = super::look(&core.live().analyzer, &photo, timings)?;
+            // What it cannot look at ends its activation in the background; the upload is not to suffer.
+            let second = second.and_then(|analyzer| super::look(&analyzer, &photo, timings).ok());
+            Ok(Seen { first, second, content_type: photo.format().mime() })
+        })
+        .await
+    }
+
+    async fn store_image(
+        &self,
+        product_id: &str,
+        image_id: Option<String>,
+        bytes: Bytes,
+        seen: Seen,
+        once: Option<IdempotencyKey>,
+    ) -> Result<Reply, ServiceError> {
         let product_id = product_id.to_owned();
         self.write_with(
             once,
@@ -73,8 +113,10 @@ impl Service {
             move |tx, photo| {
                 let image_id = image_id.unwrap_or_else(|| photo.sha256()[..HASH_ID_DIGITS].to_owned());
                 let created = tx.product(&product_id)?.is_some_and(|p| p.images.iter().all(|i| i.image_id != image_id));
-                let (analysis, embedding) = (analyzed.analysis, &analyzed.embedding);
-                let new = NewImage { image_id: &image_id, photo, content_type, analysis, embedding };
+                let Seen { first, second, content_type } = seen;
+                let also = second.as_ref().map(|s| (s.analysis.clone(), s.embedding.as_slice()));
+                let (analysis, embedding) = (first.analysis, &first.embedding);
+                let new = NewImage { image_id: &image_id, photo, content_type, analysis, embedding, also };
                 answer(created, &tx.put_image(&product_id, new)?)
             },
         )
@@ -121,7 +163,8 @@ impl Service {
 
     /// Corrections are training data: a name or value outside the taxonomy would be lost there.
     fn check_taxonomy(&self, corrections: &BTreeMap<String, Option<String>>) -> Result<(), ServiceError> {
-        let heads = &self.core.analyzer.model().manifest().heads;
+        let live = self.core.live();
+        let heads = &live.analyzer.model().manifest().heads;
         let unknown = |name: &str, received: &str, expected: &mut dyn Iterator<Item = &str>| {
             let expected = expected.collect::<Vec<_>>().join(", ");
             ServiceError::UnknownAttribute { name: name.to_owned(), received: received.to_owned(), expected }

@@ -7,6 +7,7 @@ mod auth;
 mod bad_input;
 mod document;
 mod images;
+mod models;
 mod observed;
 mod photos;
 mod products;

@@ -2,7 +2,7 @@
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -16,7 +16,7 @@ pub struct Server {
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<std::io::Result<()>>,
-    _data: TempDir,
+    data: Option<TempDir>,
 }
 
 /// Starts a server, or `None`, loudly, when there is no model bundle to start one with.
@@ -25,13 +25,27 @@ pub async fn start() -> Option<Server> {
 }
 
 pub async fn start_with(keys: Option<KeyRing>, limits: HttpLimits) -> Option<Server> {
+    let data = tempfile::tempdir().unwrap();
+    let service = open(data.path(), &models()?).await;
+    Some(serve(service, data, keys, limits).await)
+}
+
+/// A server over bundles of the test's own and a data directory that may be another server's; `background` is what goes
+/// on behind its requests.
+pub async fn start_over(models_dir: &Path, data: TempDir, background: bool) -> Server {
+    let service = open(data.path(), models_dir).await;
+    if background {
+        service.start_background().unwrap();
+    }
+    serve(service, data, None, HttpLimits::default()).await
+}
+
+async fn serve(service: Arc<Service>, data: TempDir, keys: Option<KeyRing>, limits: HttpLimits) -> Server {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // Somebody else may have been first; the provider is the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
-    let data = tempfile::tempdir().unwrap();
-    let service = open(data.path()).await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = oneshot::channel::<()>();
@@ -40,20 +54,25 @@ pub async fn start_with(keys: Option<KeyRing>, limits: HttpLimits) -> Option<Ser
         let _ = stopped.await;
     }));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    Some(Server { base, client, stop: Some(stop), served, _data: data })
+    Server { base, client, stop: Some(stop), served, data: Some(data) }
 }
 
-/// The one place that knows how a service is opened.
-async fn open(data: &Path) -> Option<Arc<Service>> {
+/// The repository's bundles; `None`, loudly, when there are none.
+pub fn models() -> Option<PathBuf> {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     if !models.join("default/manifest.json").exists() {
         eprintln!("SKIPPED: no model bundle at {}", models.display());
         return None;
     }
+    Some(models)
+}
+
+/// The one place that knows how a service is opened.
+async fn open(data: &Path, models_dir: &Path) -> Arc<Service> {
     let lanes = SchedulerConfig { threads: 1, interactive_queue: 64, bulk_queue: 64 };
     let config = ServiceConfig {
         data_dir: data.to_path_buf(),
-        models_dir: models,
+        models_dir: models_dir.to_path_buf(),
         model: "default".to_owned(),
         limits: Default::default(),
         fetch: Default::default(),
@@ -63,7 +82,7 @@ async fn open(data: &Path) -> Option<Arc<Service>> {
     };
     // Loading a model takes a second of a core: not on the runtime.
     let service = tokio::task::spawn_blocking(move || Service::open(config)).await.unwrap();
-    Some(Arc::new(service.expect("the service opens")))
+    Arc::new(service.expect("the service opens"))
 }
 
 impl Server {
@@ -102,6 +121,13 @@ impl Server {
     pub async fn stop(mut self) -> std::io::Result<()> {
         drop(self.stop.take());
         self.served.await.unwrap()
+    }
+
+    /// As [`Server::stop`]; the data directory is left for another server.
+    pub async fn stop_keeping_data(mut self) -> TempDir {
+        let data = self.data.take().unwrap();
+        self.stop().await.unwrap();
+        data
     }
 }
 

@@ -55,7 +55,35 @@ fn a_newer_schema_is_refused_and_left_alone() {
     conn.pragma_update(None, "user_version", 99).unwrap();
     drop(conn);
     let Err(error) = Catalog::open(dir.path()) else { panic!("opened") };
-    assert!(matches!(error, CatalogError::NewerSchema { found: 99, supported: 1 }), "{error}");
+    assert!(matches!(error, CatalogError::NewerSchema { found: 99, supported: 2 }), "{error}");
+}
+
+#[test]
+fn a_store_of_the_first_schema_keeps_what_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let conn = rusqlite::Connection::open(dir.path().join(DATABASE)).unwrap();
+    conn.execute_batch(include_str!("../migrations/0001_catalog.sql")).unwrap();
+    let seen = analysis(b"1", "v1", "skirt", 0.7);
+    conn.execute("INSERT INTO products (product_id, created_at, updated_at, seq) VALUES ('a', 't', 't', 1)", [])
+        .unwrap();
+    conn.execute(
+        "INSERT INTO images (product_id, image_id, sha256, content_type, size_bytes, model_version, created_at, analysis,
+                             embedding) VALUES ('a', '1', ?1, 'image/png', 1, 'v1', 't', ?2, ?3)",
+        rusqlite::params![
+            seen.sha256,
+            serde_json::to_string(&seen).unwrap(),
+            super::codec::embedding_to_blob(&embedding(7)).unwrap()
+        ],
+    )
+    .unwrap();
+    conn.execute("INSERT INTO model_activations (seq, version, at) VALUES (1, 'v1', 't')", []).unwrap();
+    conn.pragma_update(None, "user_version", 1).unwrap();
+    drop(conn);
+    let catalog = Catalog::open(dir.path()).unwrap();
+    assert_eq!(catalog.product("a").unwrap().unwrap().images[0].analysis, seen);
+    assert_eq!(catalog.embedding("a", "1").unwrap(), Some(embedding(7)));
+    assert_eq!(catalog.counts().unwrap().images_by_model, [("v1".into(), 1)].into());
+    assert_eq!(catalog.current_model().unwrap().as_deref(), Some("v1"));
 }
 
 #[test]
@@ -111,7 +139,8 @@ fn a_failed_transaction_leaves_nothing() {
     let photo = catalog.stage_photo(b"x").unwrap();
     let seen = analysis(b"x", "v1", "dress", 0.9);
     let vector = embedding(1);
-    let new = NewImage { image_id: "1", photo, content_type: "image/png", analysis: seen, embedding: &vector };
+    let new =
+        NewImage { image_id: "1", photo, content_type: "image/png", analysis: seen, embedding: &vector, also: None };
     let outcome = catalog.write(|tx| {
         tx.put_image("a", new)?;
         tx.delete_product("unknown")
@@ -145,7 +174,7 @@ fn the_observer_sees_every_change_once_in_order_with_its_state() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&seen);
     let observer: Observer = Box::new(move |change, state| {
-        let record = state.index_record(change.product_id.as_deref().unwrap()).unwrap().unwrap();
+        let record = state.index_record("v1", change.product_id.as_deref().unwrap()).unwrap().unwrap();
         assert!(record.product.seq >= change.seq, "committed before it is told");
         log.lock().unwrap().push(change.seq);
     });

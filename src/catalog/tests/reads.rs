@@ -51,11 +51,11 @@ fn a_replaced_image_keeps_its_place_and_a_stale_analysis_is_skipped() {
     put(&catalog, "a", "2", b"2").unwrap();
     put(&catalog, "a", "1", b"new").unwrap();
     let stale = analysis(b"1", "v2", "skirt", 0.7);
-    assert_eq!(catalog.write(|tx| tx.replace_analysis("a", "1", stale, &embedding(9))).unwrap().value, None);
+    assert_eq!(catalog.write(|tx| tx.add_analysis("a", "1", &stale, &embedding(9))).unwrap().value, None);
     let fresh = analysis(b"new", "v2", "skirt", 0.7);
-    let done = catalog.write(|tx| tx.replace_analysis("a", "1", fresh.clone(), &embedding(9))).unwrap();
+    let done = catalog.write(|tx| tx.add_analysis("a", "1", &fresh, &embedding(9))).unwrap();
     assert_eq!(done.changes[0].kind, ChangeKind::AnalysisReplaced);
-    let record = catalog.index_records(0, 1).unwrap().remove(0);
+    let record = catalog.index_records("v2", 0, 1).unwrap().remove(0);
     let ids: Vec<_> = record.product.images.iter().map(|i| i.image_id.as_str()).collect();
     assert_eq!(ids, ["1", "2"]);
     assert_eq!(record.product.images[0].analysis, fresh);
@@ -63,7 +63,48 @@ fn a_replaced_image_keeps_its_place_and_a_stale_analysis_is_skipped() {
     let old = catalog.images_not_of_model("v2", None, 10).unwrap();
     assert_eq!(old.iter().map(|i| i.image_id.as_str()).collect::<Vec<_>>(), ["2"]);
     assert_eq!(catalog.images_not_of_model("v2", old.last(), 10).unwrap(), []);
-    assert_eq!(catalog.counts().unwrap().images_by_model, [("v1".into(), 1), ("v2".into(), 1)].into());
+    assert_eq!(catalog.counts().unwrap().images_by_model, [("v1".into(), 2), ("v2".into(), 1)].into());
+}
+
+#[test]
+fn what_a_version_sees_is_shown_when_it_is_current_and_kept_for_the_way_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    upsert(&catalog, "a");
+    put(&catalog, "a", "1", b"1").unwrap();
+    catalog.write(|tx| tx.set_live_model("v1")).unwrap();
+    let before = catalog.last_seq().unwrap();
+    let other = analysis(b"1", "v2", "skirt", 0.7);
+    catalog.write(|tx| tx.set_pending_activation(Some("v2"))).unwrap();
+    let added = catalog.write(|tx| tx.add_analysis("a", "1", &other, &embedding(9))).unwrap();
+    // Nobody is shown it yet: no change.
+    assert_eq!((added.changes, catalog.last_seq().unwrap()), (vec![], before));
+    assert_eq!(catalog.embedding("a", "1").unwrap(), Some(embedding(b'1')));
+    assert_eq!(catalog.index_record("v2", "a").unwrap().unwrap().embeddings, [embedding(9)]);
+
+    let switched = catalog.write(|tx| tx.set_live_model("v2")).unwrap();
+    assert_eq!(switched.changes[0].kind, ChangeKind::ModelActivated);
+    assert_eq!(catalog.product("a").unwrap().unwrap().images[0].analysis, other);
+    assert_eq!(catalog.pending_activation().unwrap(), None);
+    assert_eq!(catalog.earlier_models().unwrap(), ["v1"]);
+    assert_eq!(catalog.images_not_of_model("v1", None, 10).unwrap(), []);
+    // An upload that the old version has looked at comes too late.
+    assert!(matches!(put(&catalog, "a", "2", b"2"), Err(CatalogError::OtherModel { .. })));
+
+    assert_eq!(catalog.write(|tx| tx.drop_analyses(&["v2".into()], 10)).unwrap().value, 1);
+    assert_eq!(catalog.images_not_of_model("v1", None, 10).unwrap().len(), 1);
+}
+
+#[test]
+fn a_failed_activation_keeps_its_reason_until_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    catalog.write(|tx| tx.set_pending_activation(Some("v2"))).unwrap();
+    catalog.write(|tx| tx.fail_activation("v2", "the disk is full")).unwrap();
+    let pending = catalog.pending_activation().unwrap().unwrap();
+    assert_eq!((pending.version.as_str(), pending.failure.as_deref()), ("v2", Some("the disk is full")));
+    catalog.write(|tx| tx.set_pending_activation(Some("v2"))).unwrap();
+    assert_eq!(catalog.pending_activation().unwrap().unwrap().failure, None);
 }
 
 #[test]
@@ -101,11 +142,15 @@ fn a_product_has_a_bounded_number_of_images() {
     put(&catalog, "a", "0", b"x").unwrap();
     for n in 1..MAX_IMAGES {
         conn.execute(
-            "INSERT INTO images (product_id, image_id, sha256, content_type, size_bytes, model_version, created_at,
-                                 analysis, embedding)
-             SELECT product_id, ?1, sha256, content_type, size_bytes, model_version, created_at, analysis, embedding
-             FROM images WHERE image_id = '0'",
+            "INSERT INTO images (product_id, image_id, sha256, content_type, size_bytes, created_at)
+             SELECT product_id, ?1, sha256, content_type, size_bytes, created_at FROM images WHERE image_id = '0'",
             [n.to_string()],
+        )
+        .unwrap();
+        conn.execute(
+            "INSERT INTO analyses (image_key, model_version, analysis, embedding)
+             SELECT (SELECT max(image_key) FROM images), model_version, analysis, embedding FROM analyses LIMIT 1",
+            [],
         )
         .unwrap();
     }
@@ -150,11 +195,11 @@ fn index_records_page_by_change_and_bring_back_what_changed() {
     let dir = tempfile::tempdir().unwrap();
     let catalog = Catalog::open(dir.path()).unwrap();
     ["c", "a", "b"].iter().for_each(|id| drop(upsert(&catalog, id)));
-    let first = catalog.index_records(0, 2).unwrap();
+    let first = catalog.index_records("v1", 0, 2).unwrap();
     let ids = |records: &[IndexRecord]| records.iter().map(|r| r.product.product_id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&first), ["c", "a"]);
     put(&catalog, "c", "1", b"x").unwrap();
-    let rest = catalog.index_records(first[1].product.seq, 10).unwrap();
+    let rest = catalog.index_records("v1", first[1].product.seq, 10).unwrap();
     assert_eq!(ids(&rest), ["b", "c"]);
     assert_eq!(rest[1].embeddings, [embedding(b'x')]);
 }
