@@ -1,135 +1,120 @@
 """Measures an exported bundle on validation photos with ONNX Runtime; prints and writes the figures.
 
-Val photos and changed queries go through the shipped file from the photo on. The gallery of all other
-photos takes the cached features through the file's own last layers: the same figures, in minutes.
+Everything goes through the shipped files from the photo on. Validation photos and changed queries take `model.onnx`; the
+gallery that they are searched in, many times as large, takes `model.int8.onnx` where the bundle has one (three times
+faster; the figures say how far the two are apart on the photos that took both).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-import onnx.shape_inference
-import onnxruntime as ort
-from numpy.typing import NDArray
-from onnx.utils import Extractor
+from . import answers, dataset, files, measure, options
 
-from . import augment, dataset, measure, options, photos
-from .net import EMBEDDING_DIM
-
-_net: ort.InferenceSession | None = None
+QUERIES = ("query", "hard")
+SHOPS = ("catalog", "studio")
 
 
-def session(model: bytes) -> ort.InferenceSession:
-    """One thread, so that one process a core keeps the machine busy."""
-    settings = ort.SessionOptions()
-    settings.intra_op_num_threads = 1
-    return ort.InferenceSession(model, settings, ["CPUExecutionProvider"])
+@dataclass
+class Bundle:
+    """A bundle's manifest and files."""
+
+    folder: Path
+    listing: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> Bundle:
+        """Refuses a folder without a manifest."""
+        try:
+            return cls(folder, json.loads((folder / "manifest.json").read_text()))
+        except (OSError, ValueError) as e:
+            raise SystemExit(f"{folder} is no bundle: {e}") from None
+
+    @property
+    def version(self) -> str:
+        """The bundle's version."""
+        return str(self.listing["version"])
+
+    @property
+    def labels(self) -> dict[str, list[str]]:
+        """Labels by head."""
+        return {h["name"]: h["labels"] for h in self.listing["heads"]}
+
+    def model(self, small: bool = False) -> bytes:
+        """`model.onnx`, or the int8 file where asked for and there."""
+        file = self.folder / "model.int8.onnx"
+        return file.read_bytes() if small and file.exists() else (self.folder / "model.onnx").read_bytes()
 
 
-def tail(model: bytes) -> bytes:
-    """What follows the pooled features, cut out of the file and opened to any number of photos at once."""
-    whole = onnx.shape_inference.infer_shapes(onnx.load_from_string(model))
-    outputs = [o.name for o in whole.graph.output]
-    part: onnx.ModelProto = Extractor(whole).extract_model(["features"], outputs)
-    del part.graph.value_info[:]
-    for value in [*part.graph.input, *part.graph.output]:
-        value.type.tensor_type.shape.dim[0].dim_param = "photos"
-    return part.SerializeToString()
+@dataclass
+class Asked:
+    """What a bundle said: val photos and the gallery as they are, and changed queries."""
+
+    val: measure.Answers
+    gallery: measure.Answers
+    queries: dict[str, measure.Answers]
+
+    @property
+    def seen(self) -> measure.Answers:
+        """Every photo once."""
+        return answers.joined([self.val, self.gallery])
 
 
-def split_outputs(values: list[dict[str, measure.F32]], photo: list[int]) -> measure.Answers:
-    """One dict a photo to arrays."""
-    if not values:
-        return measure.Answers(np.zeros(0, np.int64), {}, np.zeros((0, EMBEDDING_DIM), np.float32))
-    logits = {name: np.stack([v[name] for v in values]) for name in values[0] if name != "embedding"}
-    return measure.Answers(np.array(photo, np.int64), logits, np.stack([v["embedding"] for v in values]))
+def ask(bundle: Bundle, args: argparse.Namespace, rows: list[dataset.Row], small: bool = False) -> Asked:
+    """Run the bundle's files over what the figures need; `small`: the int8 file throughout."""
+    val = [i for i, r in enumerate(rows) if r["split"] == "val"]
+    train = [i for i, r in enumerate(rows) if r["split"] != "val"]
+    shop = [i for i in val if rows[i]["source"] in SHOPS or rows[i]["source"] in {f.name for f in args.own}]
+    keep = args.answers
+    model = bundle.model(small)
+    queries = {view: answers.kept(keep, model, rows, shop, view, args.seed, args.workers) for view in QUERIES if shop}
+    return Asked(
+        answers.kept(keep, model, rows, val, "clean", args.seed, args.workers),
+        answers.kept(keep, bundle.model(True), rows, train, "clean", args.seed, args.workers),
+        queries,
+    )
 
 
-def run(net: ort.InferenceSession, feed: dict[str, Any]) -> dict[str, measure.F32]:
-    """All outputs of one photo by name, without the batch axis."""
-    return {o.name: np.asarray(v)[0] for o, v in zip(net.get_outputs(), net.run(None, feed), strict=True)}
+def between(a: measure.Answers, b: measure.Answers) -> dict[str, float]:
+    """How far two files are apart on the same photos: embeddings' cosine, and how often categories agree."""
+    cosine = (a.z * b.z).sum(1)
+    same = (a.logits["category"].argmax(1) == b.logits["category"].argmax(1)).mean() if "category" in a.logits else 1.0
+    return {"n": len(a.photo), "min_cosine": float(cosine.min()), "mean_cosine": float(cosine.mean()), "category": float(same)}
 
 
-def _start(model: bytes) -> None:
-    global _net
-    _net = session(model)
-
-
-def _photo(job: tuple[Path, str, str, int]) -> dict[str, measure.F32]:
-    root, path, view, seed = job
-    assert _net is not None
-    image = augment.view(photos.load(root / path), seed, path, view)
-    return run(_net, {"image": photos.normalize(photos.stretch(image))[None]})
-
-
-def through_file(model: bytes, args: argparse.Namespace, rows: list[dataset.Row], which: list[int], view: str) -> measure.Answers:
-    """Photos `which` (rows of the table), changed as `view` says, through the whole file."""
-    jobs = [(args.photos, rows[i]["path"], view, args.seed) for i in which]
-    with multiprocessing.Pool(args.workers, _start, (model,)) as pool:
-        return split_outputs(pool.map(_photo, jobs, chunksize=16), which)
-
-
-def from_cache(model: bytes, args: argparse.Namespace, rows: list[dataset.Row], parts: list[str], view: str) -> measure.Answers:
-    """All cached photos through the file's last layers."""
-    seen = dataset.views(args.cache, rows, [view], dataset.columns(parts))
-    net = session(tail(model))
-    names = [o.name for o in net.get_outputs()]
-    blocks = [net.run(None, {"features": seen.x[i : i + 512].astype(np.float32)}) for i in range(0, len(seen), 512)]
-    whole = {name: np.concatenate([np.asarray(b[k]) for b in blocks]) for k, name in enumerate(names)} if blocks else {}
-    z = whole.pop("embedding", np.zeros((0, EMBEDDING_DIM), np.float32))
-    return measure.Answers(seen.photo, whole, z)
-
-
-def replace(seen: measure.Answers, exact: measure.Answers, here: NDArray[np.int64]) -> dict[str, Any]:
-    """Put the whole file's answers in place of those from the cache; returns how far they were apart."""
-    cosine = (seen.z[here] * exact.z).sum(1)
-    seen.z[here] = exact.z
-    for name, values in exact.logits.items():
-        seen.logits[name][here] = values
-    return {"n": len(here), "min_cosine": float(cosine.min()), "mean_cosine": float(cosine.mean())}
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What every command that asks bundles takes."""
+    parser.add_argument("--answers", type=Path, default=options.home() / "answers", help="where answers are kept")
+    parser.add_argument("--workers", type=int, default=2)
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     options.add_common(parser)
+    add_options(parser)
     parser.add_argument("--model", type=Path, default=options.REPOSITORY / "models/default")
-    parser.add_argument("--trained", type=Path, default=options.home() / "trained.npz", help="for the names of the features")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--exact", type=int, default=10**9, help="val photos (and as many queries) through the whole file; "
-                        "the others from the cache")  # fmt: skip
     parser.add_argument("--out", type=Path, default=options.home() / "figures.json")
-    args = parser.parse_args()
+    args = options.parse(parser)
     rows = dataset.read(args.table, args.sources)
-    parts = json.loads(args.trained.with_suffix(".json").read_text())["parts"]
-    listing = json.loads((args.model / "manifest.json").read_text())
-    labels = {h["name"]: h["labels"] for h in listing["heads"]}
-    model = (args.model / "model.onnx").read_bytes()
-    rng = np.random.default_rng(args.seed)
-    answers: dict[str, measure.Answers] = {}
-    agreement: dict[str, Any] = {}
-    for view in ("clean", "query", "hard"):
-        answers[view] = from_cache(model, args, rows, parts, view)
-        here = np.array([k for k, i in enumerate(answers[view].photo) if rows[i]["split"] == "val"], int)
-        here = np.sort(rng.permutation(here)[: args.exact])
-        if len(here):
-            exact = through_file(model, args, rows, answers[view].photo[here].tolist(), view)
-            agreement[view] = replace(answers[view], exact, here)
-    queries = {view: answers[view] for view in ("query", "hard") if len(answers[view].photo)}
-    seen = answers["clean"]
-    figures = measure.figures(rows, labels, seen, queries)
-    figures |= {"agreement": agreement} if agreement else {}
-    figures["version"] = listing["version"]
+    bundle = Bundle.open(args.model)
+    asked = ask(bundle, args, rows)
+    figures = measure.figures(rows, bundle.labels, asked.seen, asked.queries)
+    figures["version"] = bundle.version
+    if (args.model / "model.int8.onnx").exists():
+        small = ask(bundle, args, rows, small=True)
+        figures["int8"] = measure.figures(rows, bundle.labels, small.seen, small.queries)
+        figures["agreement"] = {"int8": between(asked.val, small.val)}
     print(measure.lines(figures))
-    print(json.dumps(figures["by_source"], indent=1), agreement)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
+    print(json.dumps(figures["by_source"], indent=1))
+    if "int8" in figures:
+        print(measure.compared(figures, figures["int8"], ("f32", "int8")), figures["agreement"])
+    with files.replacing(args.out) as staged:
+        staged.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
     args.out.with_suffix(".md").write_text(measure.lines(figures) + "\n")
 
 

@@ -20,13 +20,15 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from . import backbone, card, golden, options
+from . import backbone, card, golden, options, regions
 from .graph import Clipped, Graph, Ranges, add_backbone, pool
 from .layer4 import Layer4, quantize_rows
 from .net import EMBEDDING_DIM
 from .taxonomy import HEADS, Taxonomy
 
 F32 = NDArray[np.float32]
+#: Values of the last layers whose range is not known by construction, and is measured on photos for the int8 file.
+MEASURED = ("standard", "hidden.relu")
 
 
 def linear(g: Graph, x: str, weight: F32, bias: F32, hint: str, small: bool) -> str:
@@ -46,26 +48,40 @@ def trained_backbone(weights: Path, trained: dict[str, F32]) -> backbone.Backbon
     return layer4.into(net)
 
 
-def build(weights: Path, trained: dict[str, F32], labels: dict[str, list[str]], parts: list[str],
-          ranges: Ranges) -> onnx.ModelProto:  # fmt: skip
-    """The whole graph: image to logits and embedding; `ranges` say in which precision the backbone runs."""
+def build(weights: Path, trained: dict[str, F32], labels: dict[str, list[str]], parts: list[str], ranges: Ranges,
+          reach: dict[str, float] | None = None, also: tuple[str, ...] = ()) -> onnx.ModelProto:  # fmt: skip
+    """The whole graph: image to logits, embedding and (where trained) region map.
+
+    `ranges` say in which precision the backbone runs; `reach`, how far the values named in MEASURED go, where the last
+    layers are to run in 8 bits too; `also` names values that become outputs.
+    """
     g = Graph()
+
+    def bound(x: str, name: str, lowest: float) -> str:
+        return x if reach is None else ranges.bound(g, x, lowest * reach[name], reach[name])
+
     taps = add_backbone(g, trained_backbone(weights, trained), "image", ranges)
-    pooled = [pool(g, taps[p.split(".")[0]], p.split(".")[1]) for p in parts]
+    pooled = [pool(g, taps, *p.split(".")) for p in parts]
     features = g.node("Concat", pooled, "features", axis=1)
     scale = (1 / trained["std"]).astype(np.float32)[None]
     shift = (-trained["mean"] / trained["std"]).astype(np.float32)[None]
     x = g.node("Mul", [features, g.const("standard.scale", scale)], "standard.mul")
-    x = g.node("Add", [x, g.const("standard.shift", shift)], "standard")
+    x = bound(g.node("Add", [x, g.const("standard.shift", shift)], "standard"), "standard", -1)
     hidden = g.node("Relu", [linear(g, x, trained["hidden.weight"], trained["hidden.bias"], "hidden", False)], "hidden.relu")
+    hidden = bound(hidden, "hidden.relu", 0)
     for head in labels:
         linear(g, hidden, trained[f"head.{head}.weight"], trained[f"head.{head}.bias"], head, True)
     raw = linear(g, x, trained["embedding.weight"], trained["embedding.bias"], "embedding.raw", False)
     square = g.node("ReduceMean", [g.node("Mul", [raw, raw])], axes=[1], keepdims=1)
     length = g.node("Mul", [g.node("Sqrt", [square]), g.const("root", np.array([[EMBEDDING_DIM**0.5]], np.float32))])
     g.node("Div", [raw, length], "embedding")
-    outputs = {head: len(names) for head, names in labels.items()} | {"embedding": EMBEDDING_DIM}
-    return g.model(1, outputs, "vitrine")
+    outputs: dict[str, int | tuple[int, ...]] = {head: len(names) for head, names in labels.items()}
+    outputs["embedding"] = EMBEDDING_DIM
+    if "regions.out.weight" in trained:
+        name = regions.add(g, taps, "category", trained, labels["category"], ranges)
+        outputs[name] = (len(regions.OUTPUTS), regions.SIDE, regions.SIDE)
+    width = {"standard": trained["hidden.weight"].shape[1], "hidden.relu": trained["hidden.weight"].shape[0]}
+    return g.model(1, outputs | {name: width[name] for name in also}, "vitrine")
 
 
 def head_entries(labels: dict[str, list[str]], figures: dict[str, Any]) -> list[dict[str, Any]]:
@@ -93,7 +109,7 @@ def digest(data: bytes) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
-def manifest(name: str, heads: list[dict[str, Any]], files: dict[str, bytes], date: str) -> dict[str, Any]:
+def manifest(name: str, heads: list[dict[str, Any]], files: dict[str, bytes], date: str, has_regions: bool) -> dict[str, Any]:
     """manifest.json; the version says the day and what is inside."""
     content = hashlib.sha256(files["model.onnx"] + json.dumps(heads, sort_keys=True).encode()).hexdigest()
     return {
@@ -104,6 +120,8 @@ def manifest(name: str, heads: list[dict[str, Any]], files: dict[str, bytes], da
             "resize": "stretch_bilinear", "mean": list(backbone.MEAN), "std": list(backbone.STD),
         },
         "embedding": {"output": "embedding", "dim": EMBEDDING_DIM},
+        "regions": {"output": "regions", "width": regions.SIDE, "height": regions.SIDE, "classes": list(regions.OUTPUTS)}
+        if has_regions else None,
         "heads": heads,
     }  # fmt: skip
 
@@ -123,20 +141,27 @@ def publish(folder: Path, files: dict[str, bytes], listing: dict[str, Any]) -> N
     shutil.rmtree(old, ignore_errors=True)
 
 
+def load_trained(trained: Path, region_head: Path | None) -> tuple[dict[str, F32], dict[str, list[str]]]:
+    """Weights by name, with those of the region head where given, and the labels of each head that has any."""
+    about = json.loads(trained.with_suffix(".json").read_text())
+    weights = dict(np.load(trained)) | (dict(np.load(region_head)) if region_head else {})
+    return weights, {head: about["labels"][head] for head in HEADS if about["labels"].get(head)}
+
+
 def main() -> None:
     """Build, check, publish."""
     parser = argparse.ArgumentParser(description=__doc__)
     options.add_common(parser)
     parser.add_argument("--trained", type=Path, default=options.home() / "trained.npz")
+    parser.add_argument("--regions", type=Path, help="weights of the region head (scripts.regions)")
     parser.add_argument("--figures", type=Path, help="JSON of `evaluate` on this model: refits thresholds, fills the card")
     parser.add_argument("--out", type=Path, default=options.REPOSITORY / "models/default")
     parser.add_argument("--date", default=datetime.date.today().isoformat(), help="first part of the version")
     parser.add_argument("--test-data", type=Path, help="also write golden preprocessing tensors there")
-    args = parser.parse_args()
+    args = options.parse(parser)
     about = json.loads(args.trained.with_suffix(".json").read_text())
     figures = json.loads(args.figures.read_text()) if args.figures else about["figures"]
-    trained = dict(np.load(args.trained))
-    labels = {head: about["labels"][head] for head in HEADS if about["labels"].get(head)}
+    trained, labels = load_trained(args.trained, args.regions)
     model = build(args.weights, trained, labels, about["parts"], Clipped()).SerializeToString(deterministic=True)
     heads = head_entries(labels, figures)
     files = {
@@ -144,7 +169,7 @@ def main() -> None:
         "golden.json": golden.cases(model),
         "CARD.md": card.text(args.out.name, about, figures, heads).encode(),
     }
-    listing = manifest(args.out.name, heads, files, args.date)
+    listing = manifest(args.out.name, heads, files, args.date, args.regions is not None)
     publish(args.out, files, listing)
     print(f"{args.out}: version {listing['version']}, " + ", ".join(f"{n} {len(d)} bytes" for n, d in files.items()))
     if args.test_data:

@@ -17,15 +17,17 @@ import onnxruntime as ort
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from . import augment, backbone, options, photos, split
-from .graph import Clipped, Graph, Quantized, add_backbone, pool
+from . import augment, backbone, options, photos, prepare
+from .graph import BANDS, Clipped, Graph, Quantized, add_backbone, pool
+from .sources import PUBLIC
 
 #: What is cached, in this order: (tap, pooling).
 PARTS: tuple[tuple[str, str], ...] = (
-    ("l1", "mean"), ("l2", "mean"), ("l2", "square"),
-    ("l3", "mean"), ("l3", "square"), ("l4", "mean"), ("l4", "cube"),
+    ("l1", "mean"), ("l2", "mean"), ("l2", "square"), ("l3", "mean"), ("l3", "square"), ("l4", "mean"),
+    ("l1", "bands"), ("l2", "bands"), ("l3", "bands"),
 )  # fmt: skip
-WIDTH = sum(backbone.TAP_CHANNELS[tap] for tap, _ in PARTS)
+WIDTHS = {(tap, how): backbone.TAP_CHANNELS[tap] * (BANDS[tap] if how == "bands" else 1) for tap, how in PARTS}
+WIDTH = sum(WIDTHS.values())
 THUMB = 32
 BATCH = 4
 #: What layer 4 reads, where whole maps are kept to train it: (C, H, W), values from 0 to 3.
@@ -40,15 +42,15 @@ def columns(parts: tuple[tuple[str, str], ...]) -> NDArray[np.int64]:
     at = 0
     for part in PARTS:
         starts[part] = at
-        at += backbone.TAP_CHANNELS[part[0]]
-    return np.concatenate([np.arange(starts[p], starts[p] + backbone.TAP_CHANNELS[p[0]]) for p in parts])
+        at += WIDTHS[part]
+    return np.concatenate([np.arange(starts[p], starts[p] + WIDTHS[p]) for p in parts])
 
 
 def session(weights: Path, engine: str, threads: int, batch: int = BATCH) -> ort.InferenceSession:
     """The backbone: all PARTS as output `features`, MAP_TAP as output `map`; engine `int8` (3 times faster) or `f32`."""
     g = Graph()
     taps = add_backbone(g, backbone.load(weights), "image", Quantized() if engine == "int8" else Clipped())
-    pools = [pool(g, taps[tap], how) for tap, how in PARTS]
+    pools = [pool(g, taps, tap, how) for tap, how in PARTS]
     out = g.node("Concat", pools, "features", axis=1)
     kept = g.node("Identity", [taps[MAP_TAP]], "map")
     settings = ort.SessionOptions()
@@ -72,8 +74,9 @@ class Store:
     maps: NDArray[np.uint8] | None
 
     @classmethod
-    def open(cls, root: Path, source: str, view: str, paths: list[str], maps: bool = False) -> Store:
-        """Open or create; refuses a folder made for other photos."""
+    def open(cls, root: Path, rows: list[prepare.Row], view: str, maps: bool = False) -> Store:
+        """Open or create, for rows of the table that are all of one source; refuses a folder made for other photos."""
+        source, paths = rows[0]["source"], [row["path"].partition("/")[2] for row in rows]
         listing = root / source / "paths.txt"
         listing.parent.mkdir(parents=True, exist_ok=True)
         text = "\n".join(paths)
@@ -106,9 +109,7 @@ class Worker:
 
     net: ort.InferenceSession
     store: Store
-    photo_root: Path
-    source: str
-    paths: list[str]
+    photos: list[prepare.Row]
     view: str
     seed: int
 
@@ -116,9 +117,9 @@ class Worker:
         """Fill these rows; returns how many."""
         pixels = np.zeros((BATCH, backbone.SIZE, backbone.SIZE, 3), np.uint8)
         for i, row in enumerate(rows):
-            image = photos.load(self.photo_root / self.source / self.paths[row])
-            key = f"{self.source}/{self.paths[row]}"
-            pixels[i] = photos.stretch(augment.view(image, self.seed, key, self.view))
+            photo = self.photos[row]
+            image = photos.load(Path(photo["file"]))
+            pixels[i] = photos.stretch(augment.view(image, self.seed, photo["path"], self.view))
         wanted = ["features"] if self.store.maps is None else ["features", "map"]
         values, *maps = (np.asarray(v) for v in self.net.run(wanted, {"image": photos.normalize(pixels)}))
         for i, row in enumerate(rows):
@@ -133,12 +134,9 @@ class Worker:
 _worker: Worker | None = None
 
 
-def _start(weights: Path, engine: str, root: Path, photo_root: Path, source: str, view: str, maps: bool,
-           seed: int) -> None:  # fmt: skip
+def _start(weights: Path, engine: str, root: Path, rows: list[prepare.Row], view: str, maps: bool, seed: int) -> None:
     global _worker
-    paths = [row["file"] for row in split.read_rows(photo_root, source)]
-    store = Store.open(root, source, view, paths, maps)
-    _worker = Worker(session(weights, engine, 1), store, photo_root, source, paths, view, seed)
+    _worker = Worker(session(weights, engine, 1), Store.open(root, rows, view, maps), rows, view, seed)
 
 
 def _run(rows: list[int]) -> int:
@@ -146,17 +144,16 @@ def _run(rows: list[int]) -> int:
     return _worker.run(rows)
 
 
-def fill(args: argparse.Namespace, source: str, view: str, deadline: float) -> None:
+def fill(args: argparse.Namespace, rows: list[prepare.Row], view: str, deadline: float) -> None:
     """Compute what is missing of one source and view, until it is whole or the deadline is past."""
-    rows = split.read_rows(args.photos, source)
-    maps = args.maps
-    store = Store.open(args.cache, source, view, [row["file"] for row in rows], maps)
+    source, maps = rows[0]["source"], args.maps
+    store = Store.open(args.cache, rows, view, maps)
     todo = store.done == 0
     if view in ("query", "hard"):
-        todo &= np.array(split.val_flags(source, rows, args.seed))
+        todo &= np.array([row["split"] == "val" for row in rows])
     jobs = np.flatnonzero(todo).tolist()
     batches = [jobs[i : i + BATCH] for i in range(0, len(jobs), BATCH)]
-    setup = (args.weights, args.cache_engine, args.cache, args.photos, source, view, maps, args.seed)
+    setup = (args.weights, args.cache_engine, args.cache, rows, view, maps, args.seed)
     began, finished = time.monotonic(), 0
     if not batches or began > deadline:
         return
@@ -172,12 +169,12 @@ def fill(args: argparse.Namespace, source: str, view: str, deadline: float) -> N
 def plan(sources: list[str], views: int, other_views: int) -> list[tuple[str, str]]:
     """What to compute, most needed first: all clean views, the judged queries, then rounds of augmented views.
 
-    Catalog and studio are a round ahead: telling their many look-alikes apart needs the views most.
+    Shop photos are a round ahead: telling their many look-alikes apart needs the views most.
     """
-    shops = [s for s in sources if s in ("catalog", "studio")]
+    shops = [s for s in sources if s in ("catalog", "studio") or s not in PUBLIC]
     others = [s for s in sources if s not in shops]
     steps = [(s, "clean") for s in sources]
-    steps += [("catalog", "query"), ("catalog", "hard")] if "catalog" in sources else []
+    steps += [(s, view) for s in shops for view in ("query", "hard")]
     for k in range(max(views, other_views + 1)):
         steps += [(s, f"aug{k}") for s in shops if k < views]
         steps += [(s, f"aug{k - 1}") for s in others if 0 < k <= other_views]
@@ -194,10 +191,12 @@ def main() -> None:
     parser.add_argument("--maps", action="store_true", help="keep what layer 4 reads too: 200 KB a view")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this long; what is there counts")
-    args = parser.parse_args()
+    args = options.parse(parser)
     deadline = time.monotonic() + 60 * args.minutes
+    table = prepare.read(args.table, args.sources)
     for source, view in plan(args.sources, args.views, args.other_views):
-        fill(args, source, view, deadline)
+        if rows := [row for row in table if row["source"] == source]:
+            fill(args, rows, view, deadline)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def cases(model: bytes) -> bytes:
         data = png(image)
         x = photos.normalize(photos.stretch(photos.upright_rgb(Image.open(io.BytesIO(data)))))[None]
         values = net.run(None, {"image": x})
-        outputs = {n: [round(float(v), 6) for v in value[0]] for n, value in zip(names, values, strict=True)}
+        outputs = {n: [round(float(v), 6) for v in np.ravel(value[0])] for n, value in zip(names, values, strict=True)}
         out.append({"name": name, "png_base64": base64.b64encode(data).decode(), "outputs": outputs})
     return (json.dumps({"tolerance": TOLERANCE, "cases": out}) + "\n").encode()
 

@@ -17,8 +17,12 @@ from onnx import TensorProto, helper, numpy_helper
 from .backbone import ACT_RANGE, SIZE, SUM_RANGE, Backbone, Conv
 
 OPSET = 13
-#: The ways a tap can be pooled to one value a channel.
-POOLS = ("mean", "square", "cube")
+#: The ways a tap can be pooled.
+POOLS = ("mean", "square", "bands")
+#: Bands from top to bottom that `bands` averages apart, as one level of a spatial pyramid (Lazebnik et al. 2006). Whole
+#: rows only: a mirrored photo must give the same values.
+BANDS = {"l1": 4, "l2": 4, "l3": 2}
+TAP_SIDES = {"l1": 56, "l2": 28, "l3": 14, "l4": 7}
 
 
 class Graph:
@@ -163,11 +167,13 @@ def add_backbone(g: Graph, net: Backbone, image: str, ranges: Ranges) -> dict[st
     return taps
 
 
-def pool(g: Graph, tap: str, how: str) -> str:
-    """(N, C, H, W) to (N, C): the mean over all places of x, x squared or x cubed."""
-    x = tap
-    if how in ("square", "cube"):
-        x = g.node("Mul", [tap, tap])
-    if how == "cube":
-        x = g.node("Mul", [x, tap])
+def pool(g: Graph, taps: Mapping[str, str], tap: str, how: str) -> str:
+    """(N, C, H, W) to (N, C): the mean over all places of x or x squared; `bands`: (N, C * BANDS), the mean of each band."""
+    x = taps[tap]
+    if how == "bands":
+        side, count = TAP_SIDES[tap], BANDS[tap]
+        rows = g.node("AveragePool", [x], "pool.rows", kernel_shape=[side // count, side], strides=[side // count, side])
+        return g.node("Flatten", [rows], "pool.bands", axis=1)
+    if how == "square":
+        x = g.node("Mul", [x, x])
     return g.node("ReduceMean", [x], f"pool.{how}", axes=[2, 3], keepdims=0)

@@ -59,15 +59,41 @@ def calibration_error(confidence: F32, right: NDArray[np.bool_], bins: int = 10)
                      for b in range(bins) if (which == b).any()))  # fmt: skip
 
 
+def settled(predicted: NDArray[np.int64], accepted: F32) -> NDArray[np.int64]:
+    """The truth of each row: what was predicted where that is accepted, else the first accepted label."""
+    right = accepted[np.arange(len(predicted)), predicted] > 0
+    return np.where(right, predicted, accepted.argmax(1))
+
+
+def f1_of(predicted: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
+    """Mean F1 of the labels that occur in `truth`."""
+    size = int(max(predicted.max(initial=0), truth.max(initial=0))) + 1
+    said, there = np.bincount(predicted, minlength=size), np.bincount(truth, minlength=size)
+    hit = np.bincount(truth[predicted == truth], minlength=size)
+    return float((2 * hit[there > 0] / (said + there)[there > 0]).mean())
+
+
 def macro_f1(predicted: NDArray[np.int64], accepted: F32) -> float:
     """Mean F1 of the labels that occur; an alternative that was accepted counts as the truth."""
-    right = accepted[np.arange(len(predicted)), predicted] > 0
-    truth = np.where(right, predicted, accepted.argmax(1))
-    scores = []
-    for label in np.unique(truth):
-        hit = int(((truth == label) & (predicted == label)).sum())
-        scores.append(2 * hit / int((truth == label).sum() + (predicted == label).sum()))
-    return float(np.mean(scores))
+    return f1_of(predicted, settled(predicted, accepted))
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927)."""
+    if not n:
+        return 0.0, 1.0
+    z2 = 1.96**2
+    p = hits / n
+    middle, reach = p + z2 / (2 * n), 1.96 * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    return float((middle - reach) / (1 + z2 / n)), float((middle + reach) / (1 + z2 / n))
+
+
+def f1_interval(predicted: NDArray[np.int64], truth: NDArray[np.int64], draws: int = 400) -> tuple[float, float]:
+    """95 % interval of macro-F1 by bootstrap over rows, seeded."""
+    rng = np.random.default_rng(0)
+    some = [rng.integers(0, len(truth), len(truth)) for _ in range(draws)]
+    low, high = np.quantile([f1_of(predicted[i], truth[i]) for i in some], [0.025, 0.975])
+    return float(low), float(high)
 
 
 def head(z: F32, accepted: F32, t: float | None = None, cut: float | None = None) -> dict[str, Any]:
@@ -88,6 +114,7 @@ def head(z: F32, accepted: F32, t: float | None = None, cut: float | None = None
         "n": len(z), "accuracy": float(right.mean()), "macro_f1": macro_f1(predicted, accepted),
         "ece": calibration_error(confidence, right), "temperature": t, "threshold": float(cut),
         "coverage": float(asserted.mean()), "precision": float(right[asserted].mean()) if asserted.any() else 0.0,
+        "accuracy_95": wilson(int(right.sum()), len(right)), "macro_f1_95": f1_interval(predicted, settled(predicted, accepted)),
     }  # fmt: skip
 
 
@@ -107,8 +134,13 @@ def precision_at(query: F32, gallery: F32, query_label: NDArray[np.int64], galle
 
 
 def retrieval(rows: list[dataset.Row], photo: NDArray[np.int64], z: F32) -> dict[str, float]:
-    """P@10 of val queries; label: the category cell as it stands, alternatives being one label of their own."""
+    """P@10 of val queries, by category and by category and base color.
+
+    The category cell counts as it stands, alternatives being one label of their own.
+    """
     label = dataset.codes([rows[i]["category"] for i in photo])
+    both = [(rows[i]["category"], rows[i]["base_color"]) for i in photo]
+    colored = dataset.codes(["/".join(pair) if all(pair) else "" for pair in both])
     val = np.array([rows[i]["split"] == "val" for i in photo])
     catalog = np.array([rows[i]["source"] == "catalog" for i in photo])
     out = {}
@@ -117,7 +149,9 @@ def retrieval(rows: list[dataset.Row], photo: NDArray[np.int64], z: F32) -> dict
         ("p10_catalog_val", val & catalog, val & catalog),
     ):  # fmt: skip
         if query.sum() > 10:
-            out[name] = precision_at(z[query], z[gallery], label[query], label[gallery], photo[query], photo[gallery])
+            of = (photo[query], photo[gallery])
+            out[name] = precision_at(z[query], z[gallery], label[query], label[gallery], *of)
+            out[name + "_color"] = precision_at(z[query], z[gallery], colored[query], colored[gallery], *of)
     return out
 
 
@@ -152,8 +186,13 @@ def figures(rows: list[dataset.Row], labels: dict[str, list[str]], seen: Answers
     copies = np.bincount(content[seen.photo[catalog]]) if catalog.any() else np.zeros(1, int)
     twin = catalog & (copies[np.minimum(content[seen.photo], len(copies) - 1)] > 1)
     out["twins"] = {"catalog": int(twin.sum()), "val": int((twin & val).sum())}
+    g, gallery = seen.photo[catalog], seen.z[catalog]
+    out["retrieval"] |= pairs(rows, seen, product) if catalog.any() else {}
     for view, asked in queries.items():
-        g, gallery = seen.photo[catalog], seen.z[catalog]
+        here = np.array([rows[i]["source"] == "catalog" for i in asked.photo], bool)
+        asked = Answers(asked.photo[here], {}, asked.z[here])
+        if not len(asked.photo):
+            continue
         nearest = np.concatenate([(q @ gallery.T).argmax(1) for q in np.array_split(asked.z, max(1, len(asked.z) // 256))])
         found = g[nearest]
         out["retrieval"][f"recall_{view}"] = float((found == asked.photo).mean())
@@ -163,6 +202,21 @@ def figures(rows: list[dataset.Row], labels: dict[str, list[str]], seen: Answers
         )
         out["retrieval"][f"n_{view}"] = len(asked.photo)
     return out
+
+
+def pairs(rows: list[dataset.Row], seen: Answers, product: NDArray[np.int64]) -> dict[str, float]:
+    """How often a studio photo finds a catalog photo of its own product first among all catalog photos."""
+    source = np.array([rows[i]["source"] for i in seen.photo])
+    gallery = np.flatnonzero(source == "catalog")
+    held = set(product[seen.photo[gallery]].tolist())
+    asked = np.array([k for k in np.flatnonzero(source == "studio") if product[seen.photo[k]] in held], np.int64)
+    if not len(asked):
+        return {}
+    nearest = (seen.z[asked] @ seen.z[gallery].T).argmax(1)
+    right = product[seen.photo[gallery[nearest]]] == product[seen.photo[asked]]
+    val = np.array([rows[i]["split"] == "val" for i in seen.photo[asked]])
+    out = {"pairs_all": float(right.mean()), "n_pairs_all": len(right)}
+    return out | ({"pairs_val": float(right[val].mean()), "n_pairs_val": int(val.sum())} if val.any() else {})
 
 
 def on_cache(cache: Path, rows: list[dataset.Row], labels: dict[str, list[str]], columns: NDArray[np.int64],
@@ -187,15 +241,34 @@ def category_30(rows: list[dataset.Row], names: list[str], photo: NDArray[np.int
 
 
 def lines(figures: dict[str, Any]) -> str:
-    """The figures as a markdown table and a list."""
+    """The figures as a markdown table and a list; in brackets 95 % intervals (Wilson; bootstrap for macro-F1)."""
     out = ["| head | n | accuracy | macro-F1 | ECE | threshold | coverage | precision |", "| --- " * 8 + "|"]
     for name, f in figures["heads"].items():
         if f["n"]:
+            a, m = f["accuracy_95"], f["macro_f1_95"]
             out.append(
-                f"| {name} | {f['n']} | {f['accuracy']:.3f} | {f['macro_f1']:.3f} | {f['ece']:.3f} "
-                f"| {f['threshold']:.2f} | {f['coverage']:.2f} | {f['precision']:.3f} |"
+                f"| {name} | {f['n']} | {f['accuracy']:.3f} ({a[0]:.3f} to {a[1]:.3f}) | {f['macro_f1']:.3f} ({m[0]:.3f} to "
+                f"{m[1]:.3f}) | {f['ece']:.3f} | {f['threshold']:.2f} | {f['coverage']:.2f} | {f['precision']:.3f} |"
             )
     c = figures["category_30"]
     out += ["", f"- category, {c['labels']} frequent catalog labels: {c['accuracy']:.4f} (n {c['n']})"]
     out += [f"- {k}: {v:.4f}" if isinstance(v, float) else f"- {k}: {v}" for k, v in figures["retrieval"].items()]
+    return "\n".join(out)
+
+
+def compared(a: dict[str, Any], b: dict[str, Any], names: tuple[str, str]) -> str:
+    """Two models' figures side by side as a markdown table."""
+    out = [f"| figure | {names[0]} | {names[1]} | difference |", "| --- " * 4 + "|"]
+
+    def line(what: str, x: float, y: float) -> None:
+        out.append(f"| {what} | {x:.4f} | {y:.4f} | {y - x:+.4f} |")
+
+    for head, f in a["heads"].items():
+        if f["n"] and b["heads"].get(head, {}).get("n"):
+            line(f"{head} accuracy", f["accuracy"], b["heads"][head]["accuracy"])
+            line(f"{head} macro-F1", f["macro_f1"], b["heads"][head]["macro_f1"])
+    line("category, frequent catalog labels", a["category_30"]["accuracy"], b["category_30"]["accuracy"])
+    for name, value in a["retrieval"].items():
+        if not name.startswith("n_") and name in b["retrieval"]:
+            line(name, value, b["retrieval"][name])
     return "\n".join(out)

@@ -102,6 +102,15 @@ def accepted_loss(logits: Tensor, accepted: Tensor, smoothing: float = 0.0) -> T
     return -(1 - smoothing) * hit.mean() - smoothing * logp.mean()
 
 
+def soft_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean Kullback-Leibler divergence from the teacher's probabilities; rows of zeros are left out."""
+    known = target.sum(1) > 0
+    if not bool(known.any()):
+        return logits.sum() * 0
+    p = target[known].clamp(min=1e-6)
+    return (p * (p.log() - torch.log_softmax(logits[known], 1))).sum(1).mean()
+
+
 def instance_loss(a: Tensor, b: Tensor, product: Tensor, temperature: float, bank: Tensor | None = None,
                   bank_product: Tensor | None = None) -> Tensor:  # fmt: skip
     """Each view must find the other view of its photo among all of the batch, and of `bank` where given.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from pathlib import Path
 
-from .split import SOURCES
+from .sources import PUBLIC
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -17,22 +18,47 @@ def home() -> Path:
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """--photos, --weights, --cache, --table, --sources, --seed."""
+    """--photos, --weights, --cache, --table, --sources, --own, --seed."""
     photos = Path(os.environ.get("VITRINE_PHOTOS", REPOSITORY / "../shared/data"))
     weights = REPOSITORY / "../shared/weights/resnet50_w1a2_packed.npz"
-    parser.add_argument("--photos", type=Path, default=photos, help="folder of the photo sets (VITRINE_PHOTOS)")
+    parser.add_argument("--photos", type=Path, default=photos, help="folder of the public photo sets (VITRINE_PHOTOS)")
     parser.add_argument("--weights", type=Path, default=weights, help="packed ResNet-50")
     parser.add_argument("--cache", type=Path, default=home() / "features", help="where pooled features are kept")
     parser.add_argument("--table", type=Path, default=home() / "labels.csv", help="label table of prepare")
-    parser.add_argument("--sources", type=source_list, default=list(SOURCES),
-                        help="comma-separated sets; leave out those whose licence does not suit you")  # fmt: skip
+    parser.add_argument("--sources", type=source_list, default=None,
+                        help="comma-separated public sets; leave out those whose licence does not suit you; all by default, "
+                        "none where only --own is given")  # fmt: skip
+    parser.add_argument("--own", type=own_folder, action="append", default=[], metavar="FOLDER",
+                        help="a training set of your own (labels.csv and photos); may be given several times")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
+
+
+def parse(parser: argparse.ArgumentParser, arguments: list[str] | None = None) -> argparse.Namespace:
+    """The arguments, with `sources` naming public sets and your own."""
+    args = parser.parse_args(arguments)
+    chosen = args.sources if args.sources is not None else [] if args.own else list(PUBLIC)
+    names = [*chosen, *(folder.name for folder in args.own)]
+    if len(set(names)) < len(names):
+        parser.error(f"two training sets have one name: {', '.join(names)}")
+    args.sources = names
+    return args
 
 
 def source_list(text: str) -> list[str]:
     """`a,b` to its names, each checked."""
     names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = sorted(set(names) - set(SOURCES))
+    unknown = sorted(set(names) - set(PUBLIC))
     if unknown or not names:
-        raise argparse.ArgumentTypeError(f"unknown sources {unknown}; there are {', '.join(SOURCES)}")
+        raise argparse.ArgumentTypeError(f"unknown sources {unknown}; there are {', '.join(PUBLIC)}")
     return names
+
+
+def own_folder(text: str) -> Path:
+    """A folder whose name can name a source."""
+    folder = Path(text).resolve()
+    if not (folder / "labels.csv").is_file():
+        raise argparse.ArgumentTypeError(f"{folder} has no labels.csv")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", folder.name) or folder.name in PUBLIC:
+        raise argparse.ArgumentTypeError(f"the folder's name {folder.name!r} cannot name a source: letters, digits, _ . - only, "
+                                         f"and none of {', '.join(PUBLIC)}")  # fmt: skip
+    return folder

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import signal
 import time
 from dataclasses import dataclass
@@ -21,12 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from . import backbone, dataset, features, measure, options
+from . import backbone, dataset, features, files, measure, options
 from .layer4 import Layer4
-from .net import EMBEDDING_DIM, Axes, Net, accepted_loss, instance_loss
+from .net import EMBEDDING_DIM, Axes, Net, accepted_loss, instance_loss, soft_loss
 from .train import HEAD_WEIGHTS, PULLS, Sampler, fit, last_layers, write
 
-FROZEN = ("l1.mean", "l2.mean", "l2.square", "l3.mean", "l3.square")
+FROZEN = ("l1.bands", "l2.bands", "l2.square", "l3.bands", "l3.square")
 TRAINED = ("l4.mean",)
 
 
@@ -51,13 +50,13 @@ class Cached:
 
 def locate(cache: Path, rows: list[dataset.Row], names: list[str]) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:
     """Map files, and (file, row) of every view in the order of `dataset.views`."""
-    files: list[NDArray[np.uint8]] = []
+    held: list[NDArray[np.uint8]] = []
     where: list[NDArray[np.int64]] = []
     for source, name, here in dataset.cached(cache, rows, names):
-        files.append(np.load(cache / source / name / "maps.npy", mmap_mode="r"))
+        held.append(np.load(cache / source / name / "maps.npy", mmap_mode="r"))
         lines = np.flatnonzero(here >= 0)
-        where.append(np.stack([np.full(len(lines), len(files) - 1), lines], 1))
-    return files, np.concatenate(where)
+        where.append(np.stack([np.full(len(lines), len(held) - 1), lines], 1))
+    return held, np.concatenate(where)
 
 
 class Model(nn.Module):
@@ -77,20 +76,47 @@ class Model(nn.Module):
         return torch.cat([fixed, (pooled - self.mean) / self.std], 1)
 
 
-def losses(model: Model, x: Tensor, which: Tensor, targets: dict[str, Tensor], product: Tensor,
-           queue: Queue, args: argparse.Namespace) -> dict[str, Tensor]:  # fmt: skip
+def losses(model: Model, x: Tensor, which: Tensor, targets: Targets, queue: Queue,
+           args: argparse.Namespace) -> dict[str, Tensor]:  # fmt: skip
     """Losses of a batch whose second half holds the second view of its first half's photos."""
     with torch.autocast("cpu", torch.bfloat16):
         raw_logits, raw_z = model.net.logits(x), model.net.embedding(x)
     z = nn.functional.normalize(raw_z.float(), dim=1)
     heads = torch.stack([
-        HEAD_WEIGHTS.get(h, 1.0) * accepted_loss(v.float(), targets[h][which], args.smoothing) for h, v in raw_logits.items()
+        HEAD_WEIGHTS.get(h, 1.0) * accepted_loss(v.float(), targets.accepted[h][which], args.smoothing)
+        for h, v in raw_logits.items()
     ]).sum()  # fmt: skip
+    taught = sum(
+        (HEAD_WEIGHTS.get(h, 1.0) * soft_loss(raw_logits[h].float(), target[which]) for h, target in targets.soft.items()),
+        torch.zeros(()),
+    )
     n = len(which) // 2
-    instance = instance_loss(z[:n], z[n:], product[which[:n]], args.temperature, *queue.held())
-    queue.push(z.detach(), product[which])
-    pull = torch.stack([w * accepted_loss(model.pulls[h](z), targets[h][which]) for h, w in PULLS]).sum()
-    return {"heads": heads, "instance": args.instance_weight * instance, "pull": args.pull_weight * pull}
+    instance = instance_loss(z[:n], z[n:], targets.product[which[:n]], args.temperature, *queue.held())
+    queue.push(z.detach(), targets.product[which])
+    pull = torch.stack([w * accepted_loss(model.pulls[h](z), targets.accepted[h][which]) for h, w in PULLS]).sum()
+    return {"heads": heads, "taught": args.soft_weight * taught, "instance": args.instance_weight * instance,
+            "pull": args.pull_weight * pull}  # fmt: skip
+
+
+@dataclass
+class Targets:
+    """What a photo should become, rows as in the label table."""
+
+    accepted: dict[str, Tensor]  # per head (n, labels): 1 for every accepted label
+    soft: dict[str, Tensor]  # per head (n, labels): the teacher's probabilities, zeros where it has no say
+    product: Tensor  # (n,): equal for photos of one product
+
+    @classmethod
+    def of(cls, rows: list[dataset.Row], labels: dict[str, list[str]], soft: Path | None) -> Targets:
+        """From the table and, where given, the file that `teacher` wrote for the same photos."""
+        accepted = {h: torch.from_numpy(t) for h, t in dataset.targets(rows, labels).items()}
+        taught: dict[str, Tensor] = {}
+        if soft is not None:
+            said = np.load(soft)
+            if said["paths"].tolist() != [r["path"] for r in rows]:
+                raise SystemExit(f"{soft} was made for other photos: run scripts.teacher again")
+            taught = {h: torch.from_numpy(said[h]) for h in labels}
+        return cls(accepted, taught, torch.from_numpy(dataset.codes([r["product_id"] for r in rows])))
 
 
 class Queue:
@@ -143,8 +169,7 @@ def batches(cached: Cached, category: NDArray[np.int64], args: argparse.Namespac
 def train(model: Model, cached: Cached, rows: list[dataset.Row], labels: dict[str, list[str]],
           args: argparse.Namespace) -> bool:  # fmt: skip
     """Stage two, from the checkpoint where there is one; true when it is through."""
-    targets = {h: torch.from_numpy(t) for h, t in dataset.targets(rows, labels).items()}
-    product = torch.from_numpy(dataset.codes([r["product_id"] for r in rows]))
+    targets = Targets.of(rows, labels, args.soft)
     category = dataset.codes([r["category"] for r in rows])
     decayed = [p for name, p in model.layer4.named_parameters() if name.endswith("weight")]
     others = [p for name, p in model.layer4.named_parameters() if not name.endswith("weight")]
@@ -176,9 +201,8 @@ def train(model: Model, cached: Cached, rows: list[dataset.Row], labels: dict[st
             "mean": mean.values, "mean_steps": mean.steps, "step": step, "queue_z": queue.z, "queue_product": queue.product,
             "rng": torch.get_rng_state(),
         }  # fmt: skip
-        staged = args.checkpoint.with_suffix(".new")
-        torch.save(state, staged)
-        os.replace(staged, args.checkpoint)
+        with files.replacing(args.checkpoint) as staged:
+            torch.save(state, staged)
 
     stop = False
 
@@ -188,7 +212,7 @@ def train(model: Model, cached: Cached, rows: list[dataset.Row], labels: dict[st
 
     signal.signal(signal.SIGTERM, asked)
     began, saved = time.monotonic(), time.monotonic()
-    shown = dict.fromkeys(("heads", "instance", "pull"), 0.0)
+    shown = dict.fromkeys(("heads", "taught", "instance", "pull"), 0.0)
     while step < total:
         epoch, at = divmod(step, per_epoch)
         for first, second in batches(cached, category, args, epoch)[at:]:
@@ -198,7 +222,7 @@ def train(model: Model, cached: Cached, rows: list[dataset.Row], labels: dict[st
             with torch.autocast("cpu", torch.bfloat16):
                 pooled = model.layer4(maps)
             x = model.inputs(cached.fixed[torch.from_numpy(index)], pooled.float())
-            parts = losses(model, x, which, targets, product, queue, args)
+            parts = losses(model, x, which, targets, queue, args)
             optimizer.zero_grad()
             torch.stack(list(parts.values())).sum().backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -246,8 +270,8 @@ def load(args: argparse.Namespace, rows: list[dataset.Row], names: list[str], ax
     fixed = dataset.views(args.cache, rows, names, dataset.columns(list(FROZEN)))
     tail = dataset.views(args.cache, rows, names, dataset.columns(list(TRAINED)))
     axes = axes or Axes.fit(fixed.x[:: max(1, len(fixed) // args.fit_axes)], args.axes, args.evenness)
-    files, where = locate(args.cache, rows, names)
-    return Cached(axes.turn(fixed.x), torch.from_numpy(tail.x.astype(np.float32)), fixed.photo, files, where), axes
+    held, where = locate(args.cache, rows, names)
+    return Cached(axes.turn(fixed.x), torch.from_numpy(tail.x.astype(np.float32)), fixed.photo, held, where), axes
 
 
 def main() -> None:
@@ -257,7 +281,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=options.home() / "partial.npz")
     parser.add_argument("--checkpoint", type=Path, default=options.home() / "partial.ckpt")
     parser.add_argument("--checkpoint-minutes", type=float, default=5.0)
-    parser.add_argument("--axes", type=int, default=768)
+    parser.add_argument("--soft", type=Path, help="the teacher's targets (scripts.teacher), a loss beside the labels")
+    parser.add_argument("--soft-weight", type=float, default=1.0)
+    parser.add_argument("--axes", type=int, default=1024)
     parser.add_argument("--evenness", type=float, default=0.6)
     parser.add_argument("--fit-axes", type=int, default=20_000, help="views that the axes are fitted on")
     parser.add_argument("--hidden", type=int, default=512)
@@ -266,10 +292,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=96, help="photos a step, two views each")
     parser.add_argument("--chunk", type=int, default=16, help="photos of one kind in a row")
-    parser.add_argument("--lr-layer4", type=float, default=1e-3, help="of weights that start at +1 and -1")
+    parser.add_argument("--lr-layer4", type=float, default=3e-4, help="of weights that start at +1 and -1")
     parser.add_argument("--lr-heads", type=float, default=5e-4)
     parser.add_argument("--decay", type=float, default=0.998)
-    parser.add_argument("--queue", type=int, default=4096)
+    parser.add_argument("--queue", type=int, default=8192)
     parser.add_argument("--smoothing", type=float, default=0.02)
     parser.add_argument("--temperature", type=float, default=0.05)
     parser.add_argument("--proto-scale", type=float, default=16.0)
@@ -277,7 +303,7 @@ def main() -> None:
     parser.add_argument("--pull-weight", type=float, default=2.0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--views", type=int, default=99)
-    args = parser.parse_args()
+    args = options.parse(parser)
     rows = dataset.read(args.table, args.sources)
     labels = dataset.label_sets(rows)
     train_rows = [r if r["split"] == "train" else {**r, "path": ""} for r in rows]

@@ -18,10 +18,24 @@ from .backbone import MEAN, SIZE, STD
 _SRGB = ImageCms.createProfile("sRGB")
 
 
-def load(path: Path) -> Image.Image:
-    """The photo upright, in sRGB, alpha composited on white."""
-    with Image.open(path) as image:
+class TooLarge(Exception):
+    """More pixels than any photo needs: a bomb, or a scan."""
+
+
+MAX_PIXELS = 100_000_000
+
+
+def opened(data: bytes) -> Image.Image:
+    """The photo of `data`, upright, in sRGB, alpha composited on white."""
+    with Image.open(io.BytesIO(data)) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise TooLarge(f"{image.width}x{image.height} pixels, at most {MAX_PIXELS}")
         return upright_rgb(image)
+
+
+def load(path: Path) -> Image.Image:
+    """The photo in a file, as `opened`."""
+    return opened(path.read_bytes())
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:

@@ -5,20 +5,12 @@ Why by hash: the split of a product does not change when a source is left out or
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from pathlib import Path
 
 VAL_SHARE = 0.12
-SOURCES = ("catalog", "studio", "garments", "home", "worn", "fabric")
 #: A sender with more photos than this always trains: one person must not be half of the validation.
 MAX_VAL_GROUP = 120
-
-
-def read_rows(photo_root: Path, source: str) -> list[dict[str, str]]:
-    """The label table of one source, ordered by file."""
-    with (photo_root / source / "labels.csv").open(newline="", encoding="utf-8") as f:
-        return sorted(csv.DictReader(f), key=lambda row: row["file"])
 
 
 def group(source: str, row: dict[str, str]) -> str:
@@ -43,8 +35,7 @@ def is_val(group_id: str, seed: int, size: int = 1) -> bool:
     return int.from_bytes(digest[:4], "big") < VAL_SHARE * 2**32
 
 
-def val_flags(source: str, rows: list[dict[str, str]], seed: int) -> list[bool]:
-    """One flag a row."""
-    groups = [group(source, row) for row in rows]
-    sizes = {g: groups.count(g) for g in set(groups)} if source == "garments" else {}
-    return [is_val(g, seed, sizes.get(g, 1)) for g in groups]
+def fold(group_id: str, k: int) -> int:
+    """One of `k` folds for cross-validation; independent of the validation split."""
+    digest = hashlib.sha256(f"fold|{group_id}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") % k

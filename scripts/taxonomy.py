@@ -33,6 +33,17 @@ class Taxonomy:
         made = getattr(self, "_" + source)(row)
         return {head: made.get(head, "") for head in HEADS}
 
+    def known(self, head: str) -> set[str]:
+        """All labels that a head may have."""
+        rules = self.rules[head]
+        if head == "department":
+            return {*rules["catalog"].values(), "home"}
+        if head in ("category", "base_color"):
+            return set(rules["labels"])
+        if "labels" in rules:
+            return set(rules["labels"].values())
+        return {*rules["titles"], *rules.get("by_category", {}).values()}
+
     def applies_to(self, head: str, categories: list[str]) -> list[str] | None:
         """Those of `categories` for which a head makes sense; None: all."""
         if self.rules[head].get("applies_not_to") == ["home"]:

@@ -173,7 +173,7 @@ def main() -> None:
     parser.add_argument("--bank", type=int, default=4096, help="training photos that are negatives beside the batch")
     parser.add_argument("--evenness", type=float, default=0.6, help="how far axes are whitened")
     parser.add_argument("--views", type=int, default=99, help="augmented views to use at most")
-    args = parser.parse_args()
+    args = options.parse(parser)
     rows = dataset.read(args.table, args.sources)
     labels = dataset.label_sets(rows)
     parts = args.parts.split(",")

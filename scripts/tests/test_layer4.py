@@ -18,7 +18,7 @@ def through_graph(net: backbone.Backbone, x: np.ndarray) -> tuple[np.ndarray, np
     """What enters layer 4 and its pooled output, by ONNX Runtime."""
     g = Graph()
     taps = add_backbone(g, net, "image", Clipped())
-    entry, out = g.node("Identity", [taps["l3"]], "map"), pool(g, taps["l4"], "mean")
+    entry, out = g.node("Identity", [taps["l3"]], "map"), pool(g, taps, "l4", "mean")
     proto = g.model(len(x), {entry: features.MAP_SHAPE, out: 2048}, "test")
     session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     maps, pooled = session.run([entry, out], {"image": x})
@@ -47,7 +47,7 @@ def test_trained_layer_is_what_ships() -> None:
 def test_what_the_recipe_saves_can_be_exported_and_says_the_same(tmp_path: Path) -> None:
     torch.manual_seed(0)
     labels = {head: ["a", "b"] for head in HEADS}
-    width = sum(backbone.TAP_CHANNELS[p.split(".")[0]] for p in partial.FROZEN)
+    width = sum(features.WIDTHS[(p.split(".")[0], p.split(".")[1])] for p in partial.FROZEN)
     rng = np.random.default_rng(0)
     turn = (rng.normal(size=(width, 6)) / 60).astype(np.float32)
     axes = Axes(np.zeros(width, np.float32), np.ones(width, np.float32), turn)
