@@ -16,11 +16,24 @@ LICENCES = {
     "garments": ("single garments by phone (alexeygrigorev/clothing-dataset)", "CC0"),
     "home": ("furniture and home goods (IvonaTau/style-search, IKEA photos)", "**none stated**"),
     "worn": ("people in streets (Stanford Clothing Attributes)", "**none stated** (academic)"),
+    "parsing": ("street photos with pixel masks (bearpaw/clothing-co-parsing), for the region map only", "Apache-2.0 file"),
     "fabric": ("fabric close-ups (lstearns86/clothing-pattern-dataset)", "MIT, free of restriction"),
 }
 
 
-def text(name: str, about: dict[str, Any], figures: dict[str, Any], heads: list[dict[str, Any]]) -> str:
+#: What a recipe trains, for people.
+RECIPES = {
+    "linear": "heads and embedding on frozen features", "partial": "layer 4, heads and embedding, from cached maps",
+    "full": "every layer",
+}  # fmt: skip
+TUNED = {
+    "linear": "Not fine-tuned.", "partial": "Layer 4 was fine-tuned, its weights are stored as int8 rows.",
+    "full": "Fine-tuned whole, its weights are stored as int8 rows.",
+}  # fmt: skip
+
+
+def text(name: str, about: dict[str, Any], figures: dict[str, Any], heads: list[dict[str, Any]],
+         has_regions: bool = False) -> str:  # fmt: skip
     """The card as markdown."""
     sources = about["sources"]
     unstated = [s for s in ("catalog", "studio", "worn", "home") if s in sources]
@@ -30,12 +43,21 @@ def text(name: str, about: dict[str, Any], figures: dict[str, Any], heads: list[
         if figures["heads"][h["name"]].get("n") and figures["heads"][h["name"]]["precision"] < measure.PRECISION
     ]
     out = [f"# Model card: {name}", ""]
+    recipe = about.get("recipe", "linear")
     out += [
-        f"A frozen ResNet-50 with {len(heads)} attribute heads and a 256-d embedding, trained on {about['views']} cached "
-        f"views. Pooled features: {', '.join(about['parts'])}.",
+        f"A ResNet-50 with {len(heads)} attribute heads, a 256-d embedding{' and a region map' if has_regions else ''}, trained "
+        f"on {about.get('views', 'the')} cached views. Recipe: {RECIPES[recipe]}. Pooled features: {', '.join(about['parts'])}.",
         "", "## Trained on", "", "| set | what | licence of the photos |", "| --- | --- | --- |",
     ]  # fmt: skip
-    out += [f"| {s} | {LICENCES[s][0]} | {LICENCES[s][1]} |" for s in sources]
+    own = ("a training set of your own", "yours to know")
+    used = [*sources, *(["parsing"] if has_regions else [])]
+    out += [f"| {s} | {LICENCES.get(s, own)[0]} | {LICENCES.get(s, own)[1]} |" for s in used]
+    if about.get("taught"):
+        out += [
+            "",
+            "Taught beside the labels by heads on this backbone and an ImageNet MobileNetV2 together (int8, Apache-2.0), which "
+            "were fitted without the photo in question (folds by product). Its weights are not in the bundle.",
+        ]
     if unstated:
         out += [
             "",
@@ -45,10 +67,9 @@ def text(name: str, about: dict[str, Any], figures: dict[str, Any], heads: list[
     out += [
         "", "## Backbone", "",
         "ResNet-50 with 1-bit weights and 2-bit activations (ImageNet), Xilinx ResNet50-PYNQ w1a2_v1.0, BSD-3-Clause; "
-        "run here in floating point with the same weights. Not fine-tuned. Notice: "
-        "it stands at the end and must be kept.",
+        f"run here in floating point. {TUNED[recipe]} Notice: it stands at the end and must be kept.",
         "", "## Figures", "",
-        "On validation photos whose product or sender never trained (but for the byte twins named below). Settings were "
+        "On validation photos whose product or sender never trained, near-duplicates included. Settings were "
         "chosen, temperatures and thresholds fitted on the same photos, so accuracy, calibration, "
         "coverage and precision are a little flattering. A threshold is the lowest confidence "
         f"above which {measure.PRECISION:.0%} of what is asserted was right.",
@@ -61,7 +82,9 @@ def text(name: str, about: dict[str, Any], figures: dict[str, Any], heads: list[
         "- `season`, `usage` and the finer colours (navy_blue or blue, steel or silver, beige or cream) are what the shop "
         "wrote; no photo shows them for sure.",
         "- `pattern`, `neckline`, `sleeve_length` of shop photos are weak labels from titles and kinds: a T-shirt counts as "
-        "short-sleeved unless its title says otherwise.",
+        "short-sleeved unless its title says otherwise. Of 200 labels mined from titles, looked at by eye, 196 were right: "
+        "pattern 119 of 122, neckline 59 of 60, sleeve_length 18 of 18 (before brands called Polo were taken out of the titles, "
+        "neckline had 49 of 60).",
         "- `gender` of street photos is the annotators' guess about the wearer.",
         "- Home goods have few photos each; rare kinds are `other_home`.",
         "- One product a photo is assumed; other clothes of a model in the photo are seen too.",
@@ -84,11 +107,9 @@ def notes(figures: dict[str, Any]) -> list[str]:
         out[0] += (
             f" {twins['catalog']} catalog photos have a byte-identical twin under another id, {twins['val']} of them in val."
         )
-    for view, a in figures.get("agreement", {}).items():
-        out += [
-            "",
-            f"{a['n']} `{view}` photos went through the whole file; for the others the features came from the same backbone in "
-            f"int8 and only the last layers from the file. Where both were computed their embeddings agree to a cosine of "
-            f"{a['min_cosine']:.5f} or more.",
-        ]
+    if "int8" in figures:
+        a = figures["agreement"]["int8"]
+        out += ["", f"### f32 and int8\n\nOn {a['n']} validation photos their embeddings agree to a mean cosine of "
+                f"{a['mean_cosine']:.4f} (least {a['min_cosine']:.4f}), their categories on {a['category']:.1%}.",
+                "", measure.compared(figures, figures["int8"], ("f32", "int8"))]  # fmt: skip
     return out

@@ -87,6 +87,17 @@ def views(cache: Path, rows: list[Row], names: list[str], columns: NDArray[np.in
     return Views(np.concatenate(parts), np.concatenate(photos))
 
 
+def clean_rows(cache: Path, rows: list[Row], names: list[str]) -> NDArray[np.int64]:
+    """Which rows of `views(cache, rows, names, ...)` hold photos as they are."""
+    out, at = [], 0
+    for _, name, photo in cached(cache, rows, names):
+        count = int((photo >= 0).sum())
+        if name == "clean":
+            out.append(np.arange(at, at + count))
+        at += count
+    return np.concatenate(out) if out else np.zeros(0, np.int64)
+
+
 def augmented_names(cache: Path) -> list[str]:
     """Names of the augmented views that are in the cache, in order."""
     return sorted({p.name for p in cache.glob("*/aug*")}, key=lambda n: int(n[3:]))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import answers, dataset, files, measure, options
+from . import answers, dataset, drift, files, measure, options
 
 QUERIES = ("query", "hard")
 SHOPS = ("catalog", "studio")
@@ -105,6 +105,7 @@ def main() -> None:
     asked = ask(bundle, args, rows)
     figures = measure.figures(rows, bundle.labels, asked.seen, asked.queries)
     figures["version"] = bundle.version
+    figures["training"] = drift.profile(rows, asked.gallery, args.sources, args.seed)
     if (args.model / "model.int8.onnx").exists():
         small = ask(bundle, args, rows, small=True)
         figures["int8"] = measure.figures(rows, bundle.labels, small.seen, small.queries)

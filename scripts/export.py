@@ -126,6 +126,14 @@ def manifest(name: str, heads: list[dict[str, Any]], files: dict[str, bytes], da
     }  # fmt: skip
 
 
+def kept(folder: Path, model: bytes) -> dict[str, bytes]:
+    """The int8 file of a bundle that has this very model already: it is made from the same weights."""
+    small, whole = folder / "model.int8.onnx", folder / "model.onnx"
+    if small.exists() and whole.exists() and whole.read_bytes() == model:
+        return {"model.int8.onnx": small.read_bytes()}
+    return {}
+
+
 def publish(folder: Path, files: dict[str, bytes], listing: dict[str, Any]) -> None:
     """Write beside the live folder, then swap: a reader sees the old bundle or the new one, whole."""
     staged, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
@@ -167,8 +175,12 @@ def main() -> None:
     files = {
         "model.onnx": model,
         "golden.json": golden.cases(model),
-        "CARD.md": card.text(args.out.name, about, figures, heads).encode(),
+        "CARD.md": card.text(args.out.name, about, figures, heads, args.regions is not None).encode(),
+        **kept(args.out, model),
     }
+    if "training" in figures:
+        own = {"recipe": about.get("recipe", "linear"), "settings": about.get("settings", {})}
+        files["training.json"] = (json.dumps(figures["training"] | own, sort_keys=True) + "\n").encode()
     listing = manifest(args.out.name, heads, files, args.date, args.regions is not None)
     publish(args.out, files, listing)
     print(f"{args.out}: version {listing['version']}, " + ", ".join(f"{n} {len(d)} bytes" for n, d in files.items()))

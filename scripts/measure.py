@@ -96,7 +96,7 @@ def f1_interval(predicted: NDArray[np.int64], truth: NDArray[np.int64], draws: i
     return float(low), float(high)
 
 
-def head(z: F32, accepted: F32, t: float | None = None, cut: float | None = None) -> dict[str, Any]:
+def head(z: F32, accepted: F32, t: float | None = None, cut: float | None = None, intervals: bool = True) -> dict[str, Any]:
     """All figures of a head on rows whose label is known; `t` and `cut` are fitted where not given."""
     known = accepted.sum(1) > 0
     z, accepted = z[known], accepted[known]
@@ -110,12 +110,15 @@ def head(z: F32, accepted: F32, t: float | None = None, cut: float | None = None
     if cut is None:
         cut = threshold(confidence, right)[0]
     asserted = confidence >= cut
+    bounds: dict[str, Any] = {}
+    if intervals:
+        bounds["accuracy_95"] = wilson(int(right.sum()), len(right))
+        bounds["macro_f1_95"] = f1_interval(predicted, settled(predicted, accepted))
     return {
         "n": len(z), "accuracy": float(right.mean()), "macro_f1": macro_f1(predicted, accepted),
         "ece": calibration_error(confidence, right), "temperature": t, "threshold": float(cut),
         "coverage": float(asserted.mean()), "precision": float(right[asserted].mean()) if asserted.any() else 0.0,
-        "accuracy_95": wilson(int(right.sum()), len(right)), "macro_f1_95": f1_interval(predicted, settled(predicted, accepted)),
-    }  # fmt: skip
+    } | bounds  # fmt: skip
 
 
 def precision_at(query: F32, gallery: F32, query_label: NDArray[np.int64], gallery_label: NDArray[np.int64],

@@ -35,7 +35,11 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 def parse(parser: argparse.ArgumentParser, arguments: list[str] | None = None) -> argparse.Namespace:
     """The arguments, with `sources` naming public sets and your own."""
-    args = parser.parse_args(arguments)
+    return named(parser, parser.parse_args(arguments))
+
+
+def named(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argparse.Namespace:
+    """`sources` as the names of public sets and your own."""
     chosen = args.sources if args.sources is not None else [] if args.own else list(PUBLIC)
     names = [*chosen, *(folder.name for folder in args.own)]
     if len(set(names)) < len(names):

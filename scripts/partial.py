@@ -1,15 +1,15 @@
 """The partial recipe: layer 4 trained with heads and embedding, from cached maps; writes `trained.npz` and `.json`.
 
 Stage one fits heads and embedding on the cached pooled features, as `train` does, so that stage two starts
-from gradients that mean something; stage two trains everything from layer 4 on. An exponential mean of the
-weights is what is kept. A checkpoint is written every few minutes and on SIGTERM; the same command goes on.
+from gradients that mean something; stage two trains everything from layer 4 on, and an exponential mean of the
+weights is kept; stage three fits heads and embedding anew on what layer 4 has become, with large batches.
+A checkpoint is written every few minutes, on SIGTERM and on a cloud's notice; the same command goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from . import backbone, dataset, features, files, measure, options
+from .interrupt import CLOUDS, STOPPED, Interrupt
 from .layer4 import Layer4
-from .net import EMBEDDING_DIM, Axes, Net, accepted_loss, instance_loss, soft_loss
-from .train import HEAD_WEIGHTS, PULLS, Sampler, fit, last_layers, write
+from .net import EMBEDDING_DIM, Axes, Net, accepted_loss, instance_loss
+from .train import HEAD_WEIGHTS, PULLS, Sampler, Targets, about, fit, last_layers, soft_losses, write
 
 FROZEN = ("l1.bands", "l2.bands", "l2.square", "l3.bands", "l3.square")
 TRAINED = ("l4.mean",)
@@ -86,37 +87,13 @@ def losses(model: Model, x: Tensor, which: Tensor, targets: Targets, queue: Queu
         HEAD_WEIGHTS.get(h, 1.0) * accepted_loss(v.float(), targets.accepted[h][which], args.smoothing)
         for h, v in raw_logits.items()
     ]).sum()  # fmt: skip
-    taught = sum(
-        (HEAD_WEIGHTS.get(h, 1.0) * soft_loss(raw_logits[h].float(), target[which]) for h, target in targets.soft.items()),
-        torch.zeros(()),
-    )
+    taught = soft_losses(raw_logits, targets.soft, which)
     n = len(which) // 2
     instance = instance_loss(z[:n], z[n:], targets.product[which[:n]], args.temperature, *queue.held())
     queue.push(z.detach(), targets.product[which])
     pull = torch.stack([w * accepted_loss(model.pulls[h](z), targets.accepted[h][which]) for h, w in PULLS]).sum()
     return {"heads": heads, "taught": args.soft_weight * taught, "instance": args.instance_weight * instance,
             "pull": args.pull_weight * pull}  # fmt: skip
-
-
-@dataclass
-class Targets:
-    """What a photo should become, rows as in the label table."""
-
-    accepted: dict[str, Tensor]  # per head (n, labels): 1 for every accepted label
-    soft: dict[str, Tensor]  # per head (n, labels): the teacher's probabilities, zeros where it has no say
-    product: Tensor  # (n,): equal for photos of one product
-
-    @classmethod
-    def of(cls, rows: list[dataset.Row], labels: dict[str, list[str]], soft: Path | None) -> Targets:
-        """From the table and, where given, the file that `teacher` wrote for the same photos."""
-        accepted = {h: torch.from_numpy(t) for h, t in dataset.targets(rows, labels).items()}
-        taught: dict[str, Tensor] = {}
-        if soft is not None:
-            said = np.load(soft)
-            if said["paths"].tolist() != [r["path"] for r in rows]:
-                raise SystemExit(f"{soft} was made for other photos: run scripts.teacher again")
-            taught = {h: torch.from_numpy(said[h]) for h in labels}
-        return cls(accepted, taught, torch.from_numpy(dataset.codes([r["product_id"] for r in rows])))
 
 
 class Queue:
@@ -166,8 +143,8 @@ def batches(cached: Cached, category: NDArray[np.int64], args: argparse.Namespac
     return sampler.epoch()
 
 
-def train(model: Model, cached: Cached, rows: list[dataset.Row], labels: dict[str, list[str]],
-          args: argparse.Namespace) -> bool:  # fmt: skip
+def train(model: Model, cached: Cached, rows: list[dataset.Row], labels: dict[str, list[str]], args: argparse.Namespace,
+          interrupt: Interrupt) -> bool:  # fmt: skip
     """Stage two, from the checkpoint where there is one; true when it is through."""
     targets = Targets.of(rows, labels, args.soft)
     category = dataset.codes([r["category"] for r in rows])
@@ -204,13 +181,6 @@ def train(model: Model, cached: Cached, rows: list[dataset.Row], labels: dict[st
         with files.replacing(args.checkpoint) as staged:
             torch.save(state, staged)
 
-    stop = False
-
-    def asked(*_: object) -> None:
-        nonlocal stop
-        stop = True
-
-    signal.signal(signal.SIGTERM, asked)
     began, saved = time.monotonic(), time.monotonic()
     shown = dict.fromkeys(("heads", "taught", "instance", "pull"), 0.0)
     while step < total:
@@ -236,6 +206,7 @@ def train(model: Model, cached: Cached, rows: list[dataset.Row], labels: dict[st
                 text = " ".join(f"{k} {v:.3f}" for k, v in shown.items())
                 print(f"step {step} of {total}: {text}, {time.monotonic() - began:.0f} s", flush=True)
                 shown = dict.fromkeys(shown, 0.0)
+            stop = interrupt.asked
             if stop or time.monotonic() - saved > 60 * args.checkpoint_minutes:
                 save()
                 saved = time.monotonic()
@@ -301,8 +272,11 @@ def main() -> None:
     parser.add_argument("--proto-scale", type=float, default=16.0)
     parser.add_argument("--instance-weight", type=float, default=2.0)
     parser.add_argument("--pull-weight", type=float, default=2.0)
+    parser.add_argument("--epochs-refit", type=int, default=24, help="of stage three; 0 keeps what stage two ended with")
+    parser.add_argument("--bank", type=int, default=8192, help="negatives beside the batch in stage three")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--views", type=int, default=99)
+    parser.add_argument("--cloud", choices=CLOUDS, default="none", help="whose notice of the machine's end is polled")
     args = options.parse(parser)
     rows = dataset.read(args.table, args.sources)
     labels = dataset.label_sets(rows)
@@ -312,21 +286,44 @@ def main() -> None:
     mean, std = cached.pooled.mean(0), cached.pooled.std(0)
     std = std.clamp(min=0.05 * float(std.median()))
     torch.manual_seed(args.seed)
-    net, pulls = fit(heads_only(args), torch.cat([cached.fixed, (cached.pooled - mean) / std], 1), cached.photo, rows, labels)
+    x = torch.cat([cached.fixed, (cached.pooled - mean) / std], 1)
+    net, pulls = fit(heads_only(args, args.epochs_heads, 0), x, cached.photo, rows, labels)
+    del x
     model = Model(Layer4(backbone.load(args.weights)), net.train(), pulls, mean, std)
     torch.set_num_threads(args.threads)
-    if not train(model, cached, rows, labels, args):
-        raise SystemExit(f"stopped; {args.checkpoint} goes on")
+    with Interrupt(args.cloud) as interrupt:
+        if not train(model, cached, rows, labels, args, interrupt):
+            print(f"stopped ({interrupt.reason}); {args.checkpoint} goes on", flush=True)
+            raise SystemExit(STOPPED)
+    if args.epochs_refit:
+        refit(model, cached, rows, labels, args)
     figures = evaluate(model, args, rows, labels, axes)
     print(measure.lines(figures))
-    save(args.out, model, axes, labels, {"figures": figures, "sources": args.sources, "seed": args.seed,
-         "settings": {k: v for k, v in vars(args).items() if isinstance(v, (int, float))}})  # fmt: skip
+    save(args.out, model, axes, labels, about(args, "partial", figures, len(cached.photo)))
 
 
-def heads_only(args: argparse.Namespace) -> argparse.Namespace:
-    """The arguments of `train.fit` for stage one."""
-    return argparse.Namespace(**{**vars(args), "epochs": args.epochs_heads, "batch": 512, "lr": 2e-3, "weight_decay": 1e-2,
-                                 "bank": 0, "threads": args.threads})  # fmt: skip
+def heads_only(args: argparse.Namespace, epochs: int, bank: int) -> argparse.Namespace:
+    """The arguments of `train.fit` for stages one and three."""
+    return argparse.Namespace(**{**vars(args), "epochs": epochs, "batch": 512, "lr": 2e-3, "weight_decay": 1e-2,
+                                 "bank": bank, "threads": args.threads})  # fmt: skip
+
+
+def refit(model: Model, cached: Cached, rows: list[dataset.Row], labels: dict[str, list[str]], args: argparse.Namespace) -> None:
+    """Stage three: layer 4's output of every view once, then heads and embedding on it."""
+    began, out = time.monotonic(), torch.empty(len(cached.photo), 2048)
+    model.eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        for i in range(0, len(out), 256):
+            maps = cached.maps(np.arange(i, min(i + 256, len(out)))).to(memory_format=torch.channels_last)
+            out[i : i + 256] = model.layer4(maps).float()
+    print(f"layer 4 of {len(out)} views: {time.monotonic() - began:.0f} s", flush=True)
+    model.mean.copy_(out.mean(0))
+    model.std.copy_(out.std(0))
+    model.std.clamp_(min=0.05 * float(model.std.median()))
+    x = torch.cat([cached.fixed, out.sub_(model.mean).div_(model.std)], 1)
+    how = heads_only(args, args.epochs_refit, args.bank)
+    net, pulls = fit(how, x, cached.photo, rows, labels, Targets.of(rows, labels, args.soft))
+    model.net, model.pulls = net, pulls
 
 
 def evaluate(model: Model, args: argparse.Namespace, rows: list[dataset.Row], labels: dict[str, list[str]],

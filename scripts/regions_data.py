@@ -207,4 +207,3 @@ def gather(args: argparse.Namespace, rows: list[dataset.Row]) -> tuple[list[Samp
         made = pool.map(_load, [(s, args.photos, at.get(s.key)) for s in wanted], chunksize=8)
     kept = [(s, m) for s, m in zip(wanted, made, strict=True) if m is not None]
     return [s for s, _ in kept], np.stack([m[0] for _, m in kept]), np.stack([m[1] for _, m in kept])
-

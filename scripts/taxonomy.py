@@ -87,8 +87,9 @@ class Taxonomy:
             cells["sleeve_length"] = self.from_title("sleeve_length", title) or rules["sleeve_length"]["by_category"].get(
                 category, ""
             )
-            cells["neckline"] = self.from_title("neckline", title) or rules["neckline"]["by_category"].get(category, "")
-            if not cells["neckline"] and category == "tshirts" and cells["pattern"] == "printed":
+            bare = re.sub(rules["neckline"]["brands"], " ", title)
+            cells["neckline"] = self.from_title("neckline", bare) or rules["neckline"]["by_category"].get(category, "")
+            if not cells["neckline"] and category == "tshirts" and cells["pattern"] == "printed" and bare == title:
                 cells["neckline"] = rules["neckline"]["printed_tshirt"]
         return cells
 

@@ -10,6 +10,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,34 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import dataset, features, measure, options
-from .net import Axes, Net, Prototypes, accepted_loss, instance_loss
+from .net import Axes, Net, Prototypes, accepted_loss, instance_loss, soft_loss
 
 #: What each head's loss counts. The colour a merchant writes is hard and matters to shoppers.
 HEAD_WEIGHTS = {"category": 2.0, "base_color": 1.5}
 #: Labels that also pull in the embedding: (head, weight).
 PULLS = (("category", 1.0), ("base_color", 0.15), ("gender", 0.15))
 CHUNK = 32
+
+
+@dataclass
+class Targets:
+    """What a photo should become, rows as in the label table."""
+
+    accepted: dict[str, Tensor]  # per head (n, labels): 1 for every accepted label
+    soft: dict[str, Tensor]  # per head (n, labels): the teacher's probabilities, zeros where it has no say
+    product: Tensor  # (n,): equal for photos of one product
+
+    @classmethod
+    def of(cls, rows: list[dataset.Row], labels: dict[str, list[str]], soft: Path | None) -> Targets:
+        """From the table and, where given, the file that `teacher` wrote for the same photos."""
+        accepted = {h: torch.from_numpy(t) for h, t in dataset.targets(rows, labels).items()}
+        taught: dict[str, Tensor] = {}
+        if soft is not None:
+            said = np.load(soft)
+            if said["paths"].tolist() != [r["path"] for r in rows]:
+                raise SystemExit(f"{soft} was made for other photos: run scripts.teacher again")
+            taught = {h: torch.from_numpy(said[h]) for h in labels}
+        return cls(accepted, taught, torch.from_numpy(dataset.codes([r["product_id"] for r in rows])))
 
 
 class Sampler:
@@ -59,12 +81,12 @@ class Sampler:
 
 
 def fit(args: argparse.Namespace, x: Tensor, photo: NDArray[np.int64], rows: list[dataset.Row],
-        labels: dict[str, list[str]]) -> tuple[Net, torch.nn.ModuleDict]:  # fmt: skip
-    """Train on the views `x` of the photos `photo`; returns the prototypes too."""
+        labels: dict[str, list[str]], targets: Targets | None = None) -> tuple[Net, torch.nn.ModuleDict]:  # fmt: skip
+    """Train on the views `x` of the photos `photo`; returns the prototypes too. Targets are the table's where not given."""
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
-    accepted = {h: torch.from_numpy(t) for h, t in dataset.targets(rows, labels).items()}
-    product = torch.from_numpy(dataset.codes([r["product_id"] for r in rows]))
+    targets = targets or Targets.of(rows, labels, None)
+    accepted, product = targets.accepted, targets.product
     net = Net(x.shape[1], args.hidden, {h: len(n) for h, n in labels.items()}, args.dropout)
     pulls = torch.nn.ModuleDict({h: Prototypes(len(labels[h]), args.proto_scale) for h, _ in PULLS})
     sampler = Sampler(photo, dataset.codes([r["category"] for r in rows]), args.batch, args.seed)
@@ -94,10 +116,13 @@ def fit(args: argparse.Namespace, x: Tensor, photo: NDArray[np.int64], rows: lis
                 (HEAD_WEIGHTS.get(h, 1.0) * accepted_loss(v, accepted[h][which], args.smoothing) for h, v in logits.items()),
                 torch.zeros(()),
             )
+            taught = soft_losses(logits, targets.soft, which)
             n = len(first)
             instance = instance_loss(z[:n], z[n:], product[which[:n]], args.temperature, bank, bank_product)
             pull = sum((w * accepted_loss(pulls[h](z), accepted[h][which]) for h, w in PULLS), torch.zeros(()))
             loss = heads + args.instance_weight * instance + args.pull_weight * pull
+            if targets.soft:
+                loss = loss + args.soft_weight * taught
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -108,6 +133,12 @@ def fit(args: argparse.Namespace, x: Tensor, photo: NDArray[np.int64], rows: lis
             shown = " ".join(f"{k} {v:.3f}" for k, v in total.items())
             print(f"epoch {epoch + 1}: {shown}, {time.monotonic() - began:.0f} s", flush=True)
     return net.eval(), pulls
+
+
+def soft_losses(logits: dict[str, Tensor], soft: dict[str, Tensor], which: Tensor) -> Tensor:
+    """How far heads are from the teacher's word, weighted as the heads are."""
+    parts = (HEAD_WEIGHTS.get(h, 1.0) * soft_loss(logits[h].float(), target[which]) for h, target in soft.items())
+    return sum(parts, torch.zeros(()))
 
 
 def predict(net: Net, x: Tensor) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32]]:
@@ -151,13 +182,21 @@ def save(path: Path, net: Net, axes: Axes, labels: dict[str, list[str]], parts: 
     write(path, {"mean": axes.mean, "std": axes.std, **last_layers(net, folded)}, labels, parts, notes)
 
 
+def about(args: argparse.Namespace, recipe: str, figures: dict[str, Any], views: int) -> dict[str, object]:
+    """What is told of a training run."""
+    settings = {k: v for k, v in vars(args).items() if isinstance(v, (int, float))}
+    return {"recipe": recipe, "figures": figures, "sources": args.sources, "seed": args.seed, "views": views,
+            "taught": args.soft is not None, "settings": settings}  # fmt: skip
+
+
 def main() -> None:
     """Load the cache, fit, measure on validation, save."""
     parser = argparse.ArgumentParser(description=__doc__)
     options.add_common(parser)
     parser.add_argument("--out", type=Path, default=options.home() / "trained.npz")
-    parser.add_argument("--parts", default="l1.mean,l2.mean,l2.square,l3.mean,l3.square,l4.mean", help="pooled features to use")
-    parser.add_argument("--axes", type=int, default=1024)
+    parts = "l1.bands,l2.bands,l2.square,l3.bands,l3.square,l4.mean"
+    parser.add_argument("--parts", default=parts, help="pooled features to use")
+    parser.add_argument("--axes", type=int, default=1536)
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--dropout", type=float, default=0.4)
     parser.add_argument("--epochs", type=int, default=16)
@@ -173,6 +212,10 @@ def main() -> None:
     parser.add_argument("--bank", type=int, default=4096, help="training photos that are negatives beside the batch")
     parser.add_argument("--evenness", type=float, default=0.6, help="how far axes are whitened")
     parser.add_argument("--views", type=int, default=99, help="augmented views to use at most")
+    parser.add_argument("--folds", type=int, default=0, help="folds of a search of the settings first (scripts.search); 0: none")
+    parser.add_argument("--epochs-search", type=int, default=4, help="of each fit of the search")
+    parser.add_argument("--soft", type=Path, help="the teacher's targets (scripts.teacher), a loss beside the labels")
+    parser.add_argument("--soft-weight", type=float, default=1.0)
     args = options.parse(parser)
     rows = dataset.read(args.table, args.sources)
     labels = dataset.label_sets(rows)
@@ -184,11 +227,16 @@ def main() -> None:
     clean = dataset.views(args.cache, train_rows, ["clean"], columns)
     print(f"{len(seen)} views of {len(np.unique(seen.photo))} photos: {names}", flush=True)
     axes = Axes.fit(clean.x, args.axes, args.evenness)
-    net, _ = fit(args, axes.turn(seen.x), seen.photo, rows, labels)
+    if args.folds:
+        from . import search  # it trains with this module
+
+        # Views come source by source, and within one name by name.
+        as_they_are = dataset.clean_rows(args.cache, train_rows, names)
+        vars(args).update(search.search(args, axes.turn(seen.x), seen.photo, as_they_are, rows, labels))
+    net, _ = fit(args, axes.turn(seen.x), seen.photo, rows, labels, Targets.of(rows, labels, args.soft))
     figures = measure.on_cache(args.cache, rows, labels, columns, lambda x: predict(net, axes.turn(x)))
     print(measure.lines(figures))
-    notes = {"figures": figures, "sources": args.sources, "seed": args.seed, "views": len(seen), "width": features.WIDTH,
-             "settings": {k: v for k, v in vars(args).items() if isinstance(v, (int, float))}}  # fmt: skip
+    notes = about(args, "linear", figures, len(seen)) | {"width": features.WIDTH}
     save(args.out, net, axes, labels, parts, notes)
 
 

@@ -40,6 +40,14 @@ def test_brand_names_are_not_patterns() -> None:
     assert catalog(productDisplayName="Autograph Men Navy T-shirt")["pattern"] == ""
 
 
+def test_a_brand_is_no_neckline() -> None:
+    polo = {"productDisplayName": "U.S. Polo Assn. Men Printed Navy Blue T-shirt"}
+    assert catalog(**polo)["neckline"] == ""
+    assert catalog(**polo, articleType="Shirts")["neckline"] == "shirt_collar"
+    assert catalog(productDisplayName="U.S. Polo Assn. Men Striped Polo T-shirt")["neckline"] == "polo"
+    assert catalog(productDisplayName="Regent Polo Club Men Solid Green Polo Tshirt")["neckline"] == "polo"
+
+
 def test_shoes_have_no_sleeves() -> None:
     cells = catalog(articleType="Casual Shoes", masterCategory="Footwear", productDisplayName="Nike Men Half Cab Polo")
     assert cells["sleeve_length"] == cells["neckline"] == cells["pattern"] == ""

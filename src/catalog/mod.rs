@@ -7,7 +7,7 @@
 //! | `schema` | the file, its migrations |
 //! | `records`, `metadata`, `ids` | what is stored and what may be |
 //! | `write`, `images`, `corrections`, `models` | transactions |
-//! | `read` | queries, paging |
+//! | `read`, `reader` | queries, paging; a look at a store that another process has open |
 //! | `changes` | the change log |
 //! | `idempotency` | answers kept for repeated requests |
 //! | `photos` | original bytes by hash |
@@ -27,6 +27,7 @@ mod models;
 mod photos;
 mod pool;
 mod read;
+mod reader;
 mod records;
 mod schema;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub use images::MAX_IMAGES;
 pub use metadata::{MAX_LABELS, MAX_TITLE_CHARS, MAX_URL_CHARS, Metadata, MetadataPatch};
 pub use photos::StagedPhoto;
 pub use read::MAX_PAGE;
+pub use reader::CatalogReader;
 pub use records::{
     Committed, Correction, Counts, Image, ImageRef, IndexRecord, NewImage, Observed, PendingActivation, Product,
     StoredImage,

@@ -105,15 +105,7 @@ impl PhotoStore {
 
     /// The bytes of a photo; `None` when there is none of that hash, or it is no hash.
     pub(super) fn read(&self, sha256: &str) -> Result<Option<Vec<u8>>, CatalogError> {
-        if !is_hash(sha256) {
-            return Ok(None);
-        }
-        let path = self.path_of(sha256);
-        match fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(CatalogError::io("read", &path)(error)),
-        }
+        read_from(&self.root, sha256)
     }
 
     /// Removes a photo that nothing refers to any more. A failure is logged, not returned: the write that dropped
@@ -177,10 +169,27 @@ impl PhotoStore {
 
     /// Where the photo of a checked hash lies.
     fn path_of(&self, sha256: &str) -> PathBuf {
-        let outer = sha256.get(0..2).unwrap_or_default();
-        let inner = sha256.get(2..4).unwrap_or_default();
-        self.root.join(outer).join(inner).join(sha256)
+        path_below(&self.root, sha256)
     }
+}
+
+/// A photo's bytes in the folder `root`, which another process may own.
+pub(super) fn read_from(root: &Path, sha256: &str) -> Result<Option<Vec<u8>>, CatalogError> {
+    if !is_hash(sha256) {
+        return Ok(None);
+    }
+    let path = path_below(root, sha256);
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(CatalogError::io("read", &path)(error)),
+    }
+}
+
+fn path_below(root: &Path, sha256: &str) -> PathBuf {
+    let outer = sha256.get(0..2).unwrap_or_default();
+    let inner = sha256.get(2..4).unwrap_or_default();
+    root.join(outer).join(inner).join(sha256)
 }
 
 /// Whether `text` is a SHA-256 in lower-case hex; nothing else ever becomes part of a path.

@@ -46,6 +46,20 @@ pub(super) fn products(conn: &Connection, after: Option<&str>, limit: usize) -> 
     ids.iter().filter_map(|id| product(conn, id).transpose()).collect()
 }
 
+/// As [`products`], of those with a correction in force.
+pub(super) fn corrected_products(
+    conn: &Connection,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<Product>, CatalogError> {
+    let sql = "SELECT product_id FROM products WHERE product_id > ?1 AND corrections <> '{}'
+               ORDER BY product_id LIMIT ?2";
+    let mut statement = conn.prepare_cached(sql)?;
+    let ids = statement.query_map(params![after.unwrap_or_default(), page(limit)], |row| row.get(0))?;
+    let ids: Vec<String> = ids.collect::<Result<_, _>>()?;
+    ids.iter().filter_map(|id| product(conn, id).transpose()).collect()
+}
+
 /// What the index of `version` needs of the products whose last change is after `since`, in the order of those changes.
 pub(super) fn index_records(
     conn: &Connection,

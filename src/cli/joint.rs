@@ -62,8 +62,12 @@ pub(super) async fn is_current(
 
 /// Loads and self-tests the configured bundle.
 pub(super) fn load_model(config: &ModelConfig) -> Result<Model, CliError> {
-    let dir = config.bundle_dir();
-    Model::load(&dir).map_err(|source| CliError::Model { dir, source })
+    load_model_at(&config.bundle_dir())
+}
+
+/// Loads and self-tests the bundle in `dir`.
+pub(super) fn load_model_at(dir: &Path) -> Result<Model, CliError> {
+    Model::load(dir).map_err(|source| CliError::Model { dir: dir.to_owned(), source })
 }
 
 /// Bytes of the file at `path`, never more than `limit` and one; or a cause and what exactly.

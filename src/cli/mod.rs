@@ -5,9 +5,11 @@ mod analyze;
 mod demo;
 mod error;
 mod eval;
+mod export;
 mod import;
 mod joint;
 mod keys;
+mod models;
 mod serve;
 mod signals;
 mod similar;
@@ -44,6 +46,10 @@ enum Command {
     Demo(Box<demo::DemoArgs>),
     /// Makes API keys
     Keys(keys::KeysArgs),
+    /// Lists, verifies and activates model bundles
+    Models(models::ModelsArgs),
+    /// Writes what the catalog knows for others to read
+    Export(export::ExportArgs),
     /// Decodes one AV1 picture from standard input: the process that a hostile photo may end
     #[command(name = av1::CHILD_COMMAND, hide = true)]
     DecodeAv1,
@@ -77,6 +83,8 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Eval(args) => eval::run(&args),
         Command::Demo(args) => demo::run(*args),
         Command::Keys(args) => keys::run(&args),
+        Command::Models(args) => models::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::DecodeAv1 => Ok(av1::child(io::stdin().lock(), io::stdout().lock())?),
     }
 }
@@ -98,7 +106,7 @@ mod tests {
 
     #[test]
     fn commands_parse_as_documented() {
-        let good: [&[&str]; 8] = [
+        let good: [&[&str]; 12] = [
             &["serve", "--listen", "0.0.0.0:80", "--keys-file", "keys"],
             &["import", "photos", "--threads", "2", "--bench", "--json"],
             &["analyze", "a.jpg", "b.png", "--html", "report.html"],
@@ -107,6 +115,10 @@ mod tests {
             &["eval", "labels.csv", "--retrieval", "--self-retrieval", "--color-names", "names.csv"],
             &["demo", "--testdata", "testdata"],
             &["keys", "new", "--id", "shop", "--scopes", "ingest,search"],
+            &["models", "list", "--models-dir", "models"],
+            &["models", "verify", "models/default", "other"],
+            &["models", "activate", "2026-01-01-abc", "--url", "http://127.0.0.1:8080", "--no-wait"],
+            &["export", "training-set", "--out", "corrections", "--data-dir", "data"],
         ];
         for args in good {
             if let Err(e) = Cli::try_parse_from([&["vitrine"], args].concat()) {

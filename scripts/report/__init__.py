@@ -1,0 +1,1 @@
+"""The report on a bundle: one HTML file with everything in it."""
