@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from . import backbone, card, golden, options, regions
+from .full import Whole
 from .graph import Clipped, Graph, Ranges, add_backbone, pool
 from .layer4 import Layer4, quantize_rows
 from .net import EMBEDDING_DIM
@@ -38,14 +39,21 @@ def linear(g: Graph, x: str, weight: F32, bias: F32, hint: str, small: bool) -> 
 
 
 def trained_backbone(weights: Path, trained: dict[str, F32]) -> backbone.Backbone:
-    """The published backbone, with layer 4 as trained where it was."""
+    """The published backbone, with what was trained of it: layer 4, or all of it."""
     net = backbone.load(weights)
-    state = {name.removeprefix("layer4."): torch.from_numpy(v) for name, v in trained.items() if name.startswith("layer4.")}
-    if not state:
-        return net
-    layer4 = Layer4(net)
-    layer4.load_state_dict(state)
-    return layer4.into(net)
+
+    def state(prefix: str) -> dict[str, torch.Tensor]:
+        return {name.removeprefix(prefix): torch.from_numpy(v) for name, v in trained.items() if name.startswith(prefix)}
+
+    if found := state("whole."):
+        whole = Whole(net)
+        whole.load_state_dict(found)
+        return whole.into(net)
+    if found := state("layer4."):
+        layer4 = Layer4(net)
+        layer4.load_state_dict(found)
+        return layer4.into(net)
+    return net
 
 
 def build(weights: Path, trained: dict[str, F32], labels: dict[str, list[str]], parts: list[str], ranges: Ranges,

@@ -42,8 +42,8 @@ class Scaled(nn.Module):
 
     def folded(self) -> Conv:
         """As the exporter takes it: int8 weights with a scale a channel."""
-        weight = (self.weight * self.scale[:, None, None, None]).detach().float().numpy()
-        return Conv(*quantize_rows(weight), self.bias.detach().float().numpy(), self.stride, self.pad)
+        weight = (self.weight * self.scale[:, None, None, None]).detach().float().cpu().numpy()
+        return Conv(*quantize_rows(weight), self.bias.detach().float().cpu().numpy(), self.stride, self.pad)
 
 
 class Affine(nn.Module):
@@ -58,14 +58,17 @@ class Affine(nn.Module):
         """Same shape out."""
         return x * self.scale[:, None, None] + self.bias[:, None, None]
 
+    def numbers(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Scale and bias as arrays."""
+        return self.scale.detach().float().cpu().numpy(), self.bias.detach().float().cpu().numpy()
+
 
 class Bottleneck(nn.Module):
     """One block; the first gets the map with its affine done, as it is cached."""
 
     def __init__(self, block: Block, first: bool) -> None:
         super().__init__()
-        assert block.pre is not None
-        self.pre = None if first else Affine(*block.pre)
+        self.pre = None if first or block.pre is None else Affine(*block.pre)
         self.conv1, self.conv2, self.conv3 = Scaled(block.conv1), Scaled(block.conv2), Scaled(block.conv3)
         self.downsample = Scaled(block.downsample) if block.downsample is not None else None
 
@@ -94,12 +97,15 @@ class Layer4(nn.Module):
 
     def into(self, net: Backbone) -> Backbone:
         """`net` with this layer in place of its own."""
-        blocks = []
-        for own, theirs in zip(self.blocks, net.layers[3], strict=True):
-            assert isinstance(own, Bottleneck)
-            pre = theirs.pre
-            if own.pre is not None:
-                pre = (own.pre.scale.detach().float().numpy(), own.pre.bias.detach().float().numpy())
-            down = own.downsample.folded() if isinstance(own.downsample, Scaled) else None
-            blocks.append(Block(pre, own.conv1.folded(), own.conv2.folded(), own.conv3.folded(), down))
-        return Backbone(net.stem, [*net.layers[:3], blocks])
+        return Backbone(net.stem, [*net.layers[:3], folded(self.blocks, net.layers[3])])
+
+
+def folded(blocks: nn.ModuleList, originals: list[Block]) -> list[Block]:
+    """Trained blocks as the exporter takes them; the affine of a block that has none of its own stays."""
+    out = []
+    for own, theirs in zip(blocks, originals, strict=True):
+        assert isinstance(own, Bottleneck)
+        pre = theirs.pre if own.pre is None else own.pre.numbers()
+        down = own.downsample.folded() if isinstance(own.downsample, Scaled) else None
+        out.append(Block(pre, own.conv1.folded(), own.conv2.folded(), own.conv3.folded(), down))
+    return out

@@ -9,7 +9,6 @@ A checkpoint is written every few minutes, on SIGTERM and on a cloud's notice; t
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from . import backbone, dataset, features, files, measure, options
+from . import backbone, dataset, features, loop, measure, options
 from .interrupt import CLOUDS, STOPPED, Interrupt
 from .layer4 import Layer4
-from .net import EMBEDDING_DIM, Axes, Net, accepted_loss, instance_loss
-from .train import HEAD_WEIGHTS, PULLS, Sampler, Targets, about, fit, last_layers, soft_losses, write
+from .net import Axes, Net
+from .train import Sampler, Targets, about, fit, last_layers, write
 
 FROZEN = ("l1.bands", "l2.bands", "l2.square", "l3.bands", "l3.square")
 TRAINED = ("l4.mean",)
@@ -60,7 +59,7 @@ def locate(cache: Path, rows: list[dataset.Row], names: list[str]) -> tuple[list
     return held, np.concatenate(where)
 
 
-class Model(nn.Module):
+class Model(loop.Trainee):
     """Layer 4 and what reads it. `fixed` are the turned features of the earlier layers."""
 
     mean: Tensor
@@ -77,65 +76,6 @@ class Model(nn.Module):
         return torch.cat([fixed, (pooled - self.mean) / self.std], 1)
 
 
-def losses(model: Model, x: Tensor, which: Tensor, targets: Targets, queue: Queue,
-           args: argparse.Namespace) -> dict[str, Tensor]:  # fmt: skip
-    """Losses of a batch whose second half holds the second view of its first half's photos."""
-    with torch.autocast("cpu", torch.bfloat16):
-        raw_logits, raw_z = model.net.logits(x), model.net.embedding(x)
-    z = nn.functional.normalize(raw_z.float(), dim=1)
-    heads = torch.stack([
-        HEAD_WEIGHTS.get(h, 1.0) * accepted_loss(v.float(), targets.accepted[h][which], args.smoothing)
-        for h, v in raw_logits.items()
-    ]).sum()  # fmt: skip
-    taught = soft_losses(raw_logits, targets.soft, which)
-    n = len(which) // 2
-    instance = instance_loss(z[:n], z[n:], targets.product[which[:n]], args.temperature, *queue.held())
-    queue.push(z.detach(), targets.product[which])
-    pull = torch.stack([w * accepted_loss(model.pulls[h](z), targets.accepted[h][which]) for h, w in PULLS]).sum()
-    return {"heads": heads, "taught": args.soft_weight * taught, "instance": args.instance_weight * instance,
-            "pull": args.pull_weight * pull}  # fmt: skip
-
-
-class Queue:
-    """The last embeddings and their products: negatives beside the batch, hardly older than a few steps."""
-
-    def __init__(self, size: int) -> None:
-        self.z = torch.zeros(0, EMBEDDING_DIM)
-        self.product = torch.zeros(0, dtype=torch.int64)
-        self.size = size
-
-    def held(self) -> tuple[Tensor | None, Tensor | None]:
-        """Embeddings and products, or nothing yet."""
-        return (self.z, self.product) if len(self.z) else (None, None)
-
-    def push(self, z: Tensor, product: Tensor) -> None:
-        """The newest push out the oldest."""
-        self.z = torch.cat([z, self.z])[: self.size]
-        self.product = torch.cat([product, self.product])[: self.size]
-
-
-class Mean:
-    """The exponential mean of a module's parameters, warmed up so that the start does not linger."""
-
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.decay, self.steps = decay, 0
-        self.values = {k: v.detach().clone() for k, v in module.named_parameters()}
-
-    def update(self, module: nn.Module) -> None:
-        """Move toward the parameters as they are."""
-        self.steps += 1
-        keep = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        with torch.no_grad():
-            for k, v in module.named_parameters():
-                self.values[k].lerp_(v, 1 - keep)
-
-    def load_into(self, module: nn.Module) -> None:
-        """Put the mean in place of the parameters."""
-        with torch.no_grad():
-            for k, v in module.named_parameters():
-                v.copy_(self.values[k])
-
-
 def batches(cached: Cached, category: NDArray[np.int64], args: argparse.Namespace,
             epoch: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:  # fmt: skip
     """The batches of an epoch: a function of seed and epoch alone, so that a resumed run meets the same."""
@@ -145,76 +85,28 @@ def batches(cached: Cached, category: NDArray[np.int64], args: argparse.Namespac
 
 def train(model: Model, cached: Cached, rows: list[dataset.Row], labels: dict[str, list[str]], args: argparse.Namespace,
           interrupt: Interrupt) -> bool:  # fmt: skip
-    """Stage two, from the checkpoint where there is one; true when it is through."""
-    targets = Targets.of(rows, labels, args.soft)
+    """Stage two; true when it is through."""
     category = dataset.codes([r["category"] for r in rows])
     decayed = [p for name, p in model.layer4.named_parameters() if name.endswith("weight")]
     others = [p for name, p in model.layer4.named_parameters() if not name.endswith("weight")]
-    optimizer = torch.optim.AdamW([
+    groups = [
         {"params": decayed, "lr": args.lr_layer4, "weight_decay": 0.0},
         {"params": others, "lr": args.lr_layer4 * 0.2, "weight_decay": 0.0},
         {"params": [*model.net.parameters(), *model.pulls.parameters()], "lr": args.lr_heads, "weight_decay": 1e-2},
-    ])  # fmt: skip
-    per_epoch = len(batches(cached, category, args, 0))
-    total = args.epochs * per_epoch
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / (0.1 * total)) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))
-    )
-    queue, mean, step = Queue(args.queue), Mean(model, args.decay), 0
-    torch.manual_seed(args.seed)
-    if args.checkpoint.exists():
-        state = torch.load(args.checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        mean.values, mean.steps, step = state["mean"], state["mean_steps"], state["step"]
-        queue.z, queue.product = state["queue_z"], state["queue_product"]
-        torch.set_rng_state(state["rng"])
-        print(f"resumed at step {step} of {total}", flush=True)
+    ]
 
-    def save() -> None:
-        state = {
-            "model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(),
-            "mean": mean.values, "mean_steps": mean.steps, "step": step, "queue_z": queue.z, "queue_product": queue.product,
-            "rng": torch.get_rng_state(),
-        }  # fmt: skip
-        with files.replacing(args.checkpoint) as staged:
-            torch.save(state, staged)
+    def look(_: int, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        maps = cached.maps(index).to(memory_format=torch.channels_last)
+        with loop.autocast(args, maps.device):
+            pooled = model.layer4(maps)
+        x = model.inputs(cached.fixed[torch.from_numpy(index)], pooled.float())
+        return x, torch.from_numpy(cached.photo[index])
 
-    began, saved = time.monotonic(), time.monotonic()
-    shown = dict.fromkeys(("heads", "taught", "instance", "pull"), 0.0)
-    while step < total:
-        epoch, at = divmod(step, per_epoch)
-        for first, second in batches(cached, category, args, epoch)[at:]:
-            index = np.concatenate([first, second])
-            which = torch.from_numpy(cached.photo[index])
-            maps = cached.maps(index).to(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16):
-                pooled = model.layer4(maps)
-            x = model.inputs(cached.fixed[torch.from_numpy(index)], pooled.float())
-            parts = losses(model, x, which, targets, queue, args)
-            optimizer.zero_grad()
-            torch.stack(list(parts.values())).sum().backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-            optimizer.step()
-            schedule.step()
-            mean.update(model)
-            step += 1
-            for name, value in parts.items():
-                shown[name] += value.item() / 50
-            if step % 50 == 0:
-                text = " ".join(f"{k} {v:.3f}" for k, v in shown.items())
-                print(f"step {step} of {total}: {text}, {time.monotonic() - began:.0f} s", flush=True)
-                shown = dict.fromkeys(shown, 0.0)
-            stop = interrupt.asked
-            if stop or time.monotonic() - saved > 60 * args.checkpoint_minutes:
-                save()
-                saved = time.monotonic()
-            if stop:
-                return False
-    save()
-    mean.load_into(model)
-    return True
+    def epoch_of(epoch: int) -> loop.Batches:
+        return batches(cached, category, args, epoch)
+
+    targets = Targets.of(rows, labels, args.soft)
+    return loop.run(model, groups, args.epochs, epoch_of, look, targets, args, interrupt)
 
 
 def pooled(model: Model, cached: Cached, index: NDArray[np.int64]) -> Tensor:
@@ -276,6 +168,7 @@ def main() -> None:
     parser.add_argument("--bank", type=int, default=8192, help="negatives beside the batch in stage three")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--views", type=int, default=99)
+    parser.add_argument("--precision", choices=("bf16", "f32"), default="bf16", help="of layer 4 and the heads in training")
     parser.add_argument("--cloud", choices=CLOUDS, default="none", help="whose notice of the machine's end is polled")
     args = options.parse(parser)
     rows = dataset.read(args.table, args.sources)
@@ -312,7 +205,7 @@ def refit(model: Model, cached: Cached, rows: list[dataset.Row], labels: dict[st
     """Stage three: layer 4's output of every view once, then heads and embedding on it."""
     began, out = time.monotonic(), torch.empty(len(cached.photo), 2048)
     model.eval()
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), loop.autocast(args, out.device):
         for i in range(0, len(out), 256):
             maps = cached.maps(np.arange(i, min(i + 256, len(out)))).to(memory_format=torch.channels_last)
             out[i : i + 256] = model.layer4(maps).float()

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from . import files, interrupt, options
 
-RECIPES = ("linear", "partial")
+RECIPES = ("linear", "partial", "full")
 
 
 @dataclass
@@ -55,7 +55,11 @@ def steps(args: argparse.Namespace, run: Path) -> list[Step]:
         kept = ["--checkpoint", str(run / "partial.ckpt"), "--cloud", args.cloud]
         plan += [Step("partial", [*common, *taught, "--out", trained, *kept])]
     else:
-        plan += [Step("train", [*common, *taught, "--out", trained, "--folds", str(args.folds)])]
+        linear = str(run / "linear.npz") if args.recipe == "full" else trained
+        plan += [Step("train", [*common, *taught, "--out", linear, "--folds", str(args.folds)])]
+        if args.recipe == "full":
+            kept = ["--start", linear, "--checkpoint", str(run / "full.ckpt"), "--cloud", args.cloud]
+            plan += [Step("full", [*common, *taught, "--out", trained, *kept])]
     if has_regions:
         plan += [Step("regions", [*common, "--out", regions])]
     plan += [
