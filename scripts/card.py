@@ -35,6 +35,8 @@ TUNED = {
 def text(name: str, about: dict[str, Any], figures: dict[str, Any], heads: list[dict[str, Any]],
          has_regions: bool = False) -> str:  # fmt: skip
     """The card as markdown."""
+    if not figures.get("heads"):
+        return f"# Model card: {name}\n\nNot measured yet: `scripts.evaluate`, then `scripts.export --figures`.\n"
     sources = about["sources"]
     unstated = [s for s in ("catalog", "studio", "worn", "home") if s in sources]
     below = [

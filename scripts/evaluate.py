@@ -64,19 +64,18 @@ class Asked:
         return answers.joined([self.val, self.gallery])
 
 
-def ask(bundle: Bundle, args: argparse.Namespace, rows: list[dataset.Row], small: bool = False) -> Asked:
-    """Run the bundle's files over what the figures need; `small`: the int8 file throughout."""
+def ask(bundle: Bundle, args: argparse.Namespace, rows: list[dataset.Row], small: bool = False, gallery: bool = True) -> Asked:
+    """Run the bundle's files over what the figures need; `small`: the int8 file throughout; without `gallery` val alone."""
     val = [i for i, r in enumerate(rows) if r["split"] == "val"]
     train = [i for i, r in enumerate(rows) if r["split"] != "val"]
     shop = [i for i in val if rows[i]["source"] in SHOPS or rows[i]["source"] in {f.name for f in args.own}]
     keep = args.answers
     model = bundle.model(small)
+    own = answers.kept(keep, model, rows, val, "clean", args.seed, args.workers)
+    if not gallery:
+        return Asked(own, answers.stacked([], []), {})
     queries = {view: answers.kept(keep, model, rows, shop, view, args.seed, args.workers) for view in QUERIES if shop}
-    return Asked(
-        answers.kept(keep, model, rows, val, "clean", args.seed, args.workers),
-        answers.kept(keep, bundle.model(True), rows, train, "clean", args.seed, args.workers),
-        queries,
-    )
+    return Asked(own, answers.kept(keep, bundle.model(True), rows, train, "clean", args.seed, args.workers), queries)
 
 
 def between(a: measure.Answers, b: measure.Answers) -> dict[str, float]:

@@ -168,6 +168,7 @@ def main() -> None:
     parser.add_argument("--bank", type=int, default=8192, help="negatives beside the batch in stage three")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--views", type=int, default=99)
+    parser.add_argument("--unmeasured", action="store_true", help="no figures: `evaluate` takes them from the exported file")
     parser.add_argument("--precision", choices=("bf16", "f32"), default="bf16", help="of layer 4 and the heads in training")
     parser.add_argument("--cloud", choices=CLOUDS, default="none", help="whose notice of the machine's end is polled")
     args = options.parse(parser)
@@ -190,8 +191,10 @@ def main() -> None:
             raise SystemExit(STOPPED)
     if args.epochs_refit:
         refit(model, cached, rows, labels, args)
-    figures = evaluate(model, args, rows, labels, axes)
-    print(measure.lines(figures))
+    figures: dict[str, Any] = {}
+    if not args.unmeasured:
+        figures = evaluate(model, args, rows, labels, axes)
+        print(measure.lines(figures))
     save(args.out, model, axes, labels, about(args, "partial", figures, len(cached.photo)))
 
 

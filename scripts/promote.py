@@ -65,7 +65,7 @@ class Scored:
 
     def __init__(self, rows: list[dataset.Row], labels: dict[str, list[str]], asked: Asked) -> None:
         self.heads = f1_by_head(rows, labels, asked.val)
-        self.hits = hits_at_10(rows, asked)
+        self.hits = hits_at_10(rows, asked) if len(asked.seen.photo) > 10 else np.full(len(asked.val.photo), np.nan)
         self.n = len(asked.val.photo)
 
     def f1(self, head: str, weight: NDArray[np.int64]) -> float:
@@ -123,7 +123,8 @@ def decide(champion: Scored, challenger: Scored, groups: NDArray[np.int64], metr
 
 def compare(args: argparse.Namespace, rows: list[dataset.Row], champion: Bundle, challenger: Bundle) -> dict[str, Any]:
     """Ask both and decide."""
-    scored = [Scored(rows, b.labels, evaluate.ask(b, args, rows)) for b in (champion, challenger)]
+    gallery = args.metric == "p10_all"
+    scored = [Scored(rows, b.labels, evaluate.ask(b, args, rows, gallery=gallery)) for b in (champion, challenger)]
     val = [r for r in rows if r["split"] == "val"]
     products = dataset.codes([r["product_id"] for r in val])
     decision = decide(scored[0], scored[1], products, args.metric, dict(args.margin), args.seed)

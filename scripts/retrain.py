@@ -52,7 +52,7 @@ def steps(args: argparse.Namespace, run: Path) -> list[Step]:
     if args.teacher:
         plan += [Step("teacher", [*common, "--teacher", str(args.teacher), "--out", soft])]
     if partial:
-        kept = ["--checkpoint", str(run / "partial.ckpt"), "--cloud", args.cloud]
+        kept = ["--checkpoint", str(run / "partial.ckpt"), "--cloud", args.cloud, "--unmeasured"]
         plan += [Step("partial", [*common, *taught, "--out", trained, *kept])]
     else:
         linear = str(run / "linear.npz") if args.recipe == "full" else trained

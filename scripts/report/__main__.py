@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .. import dataset, drift, evaluate, files, measure, options
+from .. import answers, dataset, drift, evaluate, files, measure, options
 from ..evaluate import Bundle
 from . import html, sections
 
@@ -30,7 +30,7 @@ def page(args: argparse.Namespace, rows: list[dataset.Row], bundle: Bundle, cham
     own = drift.profile(rows, asked.gallery, args.sources, args.seed)
     figures["training"] = own
     about = read(bundle, "training.json") or {}
-    answers = sections.settled(rows, bundle, asked.val, figures)
+    said = sections.settled(rows, bundle, asked.val, figures)
     found = read(bundle, "decision.json")
     then = read(champion, "training.json") if champion else None
     out = [f"<h1>Model report: {html.text(bundle.listing['name'])}</h1>"]
@@ -38,19 +38,20 @@ def page(args: argparse.Namespace, rows: list[dataset.Row], bundle: Bundle, cham
         out += ["<h2>Champion against challenger</h2>", sections.decision(found)]
     out += ["<h2>What it is</h2>", sections.summary(bundle, {"sources": args.sources, "seed": args.seed} | about, figures)]
     out += ["<h2>Heads</h2>", sections.heads(figures)]
-    out += [sections.by_label(h, a["labels"], a["predicted"], a["truth"]) for h, a in answers.items()]
+    out += [sections.by_label(h, a["labels"], a["predicted"], a["truth"]) for h, a in said.items()]
     out += ["<h2>Calibration</h2><p>Dots on the diagonal: of what it says with confidence 0.8, four in five are right.</p>",
-            sections.reliability(answers)]  # fmt: skip
+            sections.reliability(said)]  # fmt: skip
     out += ["<h2>Retrieval</h2>", sections.retrieval(figures), "<h3>Nearest neighbours</h3>", sections.neighbours(rows, asked)]
     out += ["<h2>int8 against f32</h2>", sections.int8(figures)]
     out += ["<h2>Labels of the training set</h2>", sections.distributions(rows, then)]
     if champion and then:
-        old, wanted = evaluate.ask(champion, args, rows).gallery, set(drift.sampled(rows))
-        seen = old.z[[k for k, photo in enumerate(old.photo) if int(photo) in wanted], : drift.COMPONENTS]
+        some = drift.sampled(rows)
+        old = answers.kept(args.answers, champion.model(True), rows, some, "clean", args.seed, args.workers)
+        seen = old.z[:, : drift.COMPONENTS]
         out += ["<h2>Drift against the champion's training data</h2>", sections.drifted(drift.compare(then, own, seen))]
     elif champion:
         out += ["<h2>Drift</h2><p>The champion's bundle has no profile of its training data (training.json).</p>"]
-    out += ["<h2>Pictures</h2>", sections.mistakes(rows, answers, figures)]
+    out += ["<h2>Pictures</h2>", sections.mistakes(rows, said, figures)]
     title = html.text(f"Model report {bundle.version}")
     head = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     return f"{head}<title>{title}</title><style>{html.STYLE}</style>{''.join(out)}</html>\n"

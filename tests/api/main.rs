@@ -6,6 +6,7 @@ mod analyze;
 mod auth;
 mod bad_input;
 mod document;
+mod export;
 mod images;
 mod models;
 mod observed;

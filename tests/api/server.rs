@@ -123,6 +123,11 @@ impl Server {
         self.served.await.unwrap()
     }
 
+    /// Where the server keeps its data.
+    pub fn data(&self) -> &Path {
+        self.data.as_ref().unwrap().path()
+    }
+
     /// As [`Server::stop`]; the data directory is left for another server.
     pub async fn stop_keeping_data(mut self) -> TempDir {
         let data = self.data.take().unwrap();
