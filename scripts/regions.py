@@ -32,6 +32,8 @@ WIDTH, MIDDLE = 96, 64
 #: What the graph gives for each cell, in this order.
 OUTPUTS = ("background", "skin", "hair", "product", "other")
 STEP = backbone.ACT_RANGE[1] / 255
+#: Share of skin and hair in a picture from which on somebody is in it: a hand, 12 of 784 cells.
+PERSON = 0.015
 #: How many samples of each kind a step takes.
 MIX = {"parsing": 20, "rendered": 8, "shop": 12}
 
@@ -169,14 +171,18 @@ def judged(head: Head, cached: Cached, index: NDArray[np.int64]) -> dict[str, An
 
 
 def weights(categories: list[str]) -> F32:
-    """(categories, garments): 1 where a category may be that garment, 0.5 for one cut from shoulder to hip that the head
-    may take for a top or the other way round."""
+    """(categories, garments): 1 where a category may be that garment, less where the head mixes them up.
+
+    The skirt of a dress may look like a skirt and a long top like a dress (0.5); a print on a shirt like goods (0.3).
+    """
+    clothing, parts = BIT["top"] | BIT["bottom"] | BIT["full"], BIT["top"] | BIT["bottom"]
     out = np.zeros((len(categories), len(GARMENTS)), np.float32)
     for i, category in enumerate(categories):
         own = regions_data.regions_of(category)
         for j, garment in enumerate(GARMENTS):
-            near = garment == "full" and own & (BIT["top"] | BIT["bottom"])
-            out[i, j] = 1.0 if own & BIT[garment] else 0.5 if near else 0.0
+            alike = (garment == "full" and own & parts) or (BIT[garment] & parts and own & BIT["full"])
+            print_ = garment == "goods" and own & clothing
+            out[i, j] = 1.0 if own & BIT[garment] else 0.5 if alike else 0.3 if print_ else 0.0
     return out
 
 
@@ -230,10 +236,15 @@ def add(g: Graph, taps: dict[str, str], category: str, trained: dict[str, F32], 
     sold = g.node("MatMul", [g.node("Softmax", [category], axis=1), g.const("regions.sold", weights(categories))])
     share = g.node("Reshape", [sold, g.const("garments", np.array([1, n, 1, 1], np.int64))])
     garments = part(3, 3 + n)
-    product = g.node("ReduceSum", [g.node("Mul", [garments, share]), g.const("axis1", np.array([1], np.int64))], keepdims=1)
-    worn = g.node("ReduceSum", [garments, g.const("axis1", np.array([1], np.int64))], keepdims=1)
-    other = g.node("Sub", [worn, product])
-    return g.node("Concat", [part(0, 3), product, other], "regions", axis=1)
+    axis = g.const("axis1", np.array([1], np.int64))
+    product = g.node("ReduceSum", [g.node("Mul", [garments, share]), axis], keepdims=1)
+    every = g.node("ReduceSum", [garments, axis], keepdims=1)
+    # Where nobody is seen, nobody wears other clothes: a folded skirt that looks like a towel is still what is sold.
+    seen = g.node("ReduceMean", [g.node("ReduceSum", [part(1, 3), axis], keepdims=1)], axes=[2, 3], keepdims=1)
+    person = g.node("Mul", [seen, g.const("person", np.array([[[[1 / PERSON]]]], np.float32))])
+    person = g.node("Clip", [person, *(g.const("bound", np.array(v, np.float32)) for v in (0.0, 1.0))])
+    other = g.node("Mul", [g.node("Sub", [every, product]), person])
+    return g.node("Concat", [part(0, 3), g.node("Sub", [every, other]), other], "regions", axis=1)
 
 
 def main() -> None:
