@@ -24,7 +24,7 @@ from .graph import BANDS
 from .interrupt import CLOUDS, STOPPED, Interrupt
 from .layer4 import Affine, Bottleneck, folded
 from .net import Net, Prototypes
-from .train import PULLS, Sampler, Targets, about, last_layers, write
+from .train import PULLS, Sampler, Targets, about, adjust, last_layers, write
 
 
 class Whole(nn.Module):
@@ -200,6 +200,7 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=0.05)
     parser.add_argument("--instance-weight", type=float, default=2.0)
     parser.add_argument("--pull-weight", type=float, default=2.0)
+    parser.add_argument("--tau", type=float, default=0.3, help="of the logit adjustment; 0: none")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=("bf16", "f32"), default="bf16")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -214,6 +215,7 @@ def main() -> None:
         if not train(model, rows, labels, args, interrupt):
             print(f"stopped ({interrupt.reason}); {args.checkpoint} goes on", flush=True)
             raise SystemExit(STOPPED)
+    adjust(model.net, rows, labels, args.tau)
     val = [i for i, r in enumerate(rows) if r["split"] == "val"]
     figures = measure.figures(rows, labels, answers(model, rows, val, args), {})
     print(measure.lines(figures))

@@ -106,8 +106,8 @@ def autocast(args: argparse.Namespace, device: torch.device) -> torch.autocast:
 def fingerprint(args: argparse.Namespace) -> str:
     """The settings that a checkpoint depends on."""
     ignored = {
-        "checkpoint", "checkpoint_minutes", "out", "cloud", "epochs_refit", "bank", "unmeasured", "device", "photos", "weights",
-        "cache",
+        "checkpoint", "checkpoint_minutes", "out", "cloud", "epochs_refit", "bank", "unmeasured", "tau", "device", "photos",
+        "weights", "cache",
     }  # fmt: skip
     return json.dumps({k: str(v) for k, v in sorted(vars(args).items()) if k not in ignored})
 

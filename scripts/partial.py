@@ -23,7 +23,7 @@ from . import backbone, dataset, features, loop, measure, options
 from .interrupt import CLOUDS, STOPPED, Interrupt
 from .layer4 import Layer4
 from .net import Axes, Net
-from .train import Sampler, Targets, about, fit, last_layers, write
+from .train import Sampler, Targets, about, adjust, fit, last_layers, write
 
 FROZEN = ("l1.bands", "l2.bands", "l2.square", "l3.bands", "l3.square")
 TRAINED = ("l4.mean",)
@@ -168,6 +168,7 @@ def main() -> None:
     parser.add_argument("--bank", type=int, default=8192, help="negatives beside the batch in stage three")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--views", type=int, default=99)
+    parser.add_argument("--tau", type=float, default=0.3, help="of the logit adjustment; 0: none")
     parser.add_argument("--unmeasured", action="store_true", help="no figures: `evaluate` takes them from the exported file")
     parser.add_argument("--precision", choices=("bf16", "f32"), default="bf16", help="of layer 4 and the heads in training")
     parser.add_argument("--cloud", choices=CLOUDS, default="none", help="whose notice of the machine's end is polled")
@@ -191,6 +192,7 @@ def main() -> None:
             raise SystemExit(STOPPED)
     if args.epochs_refit:
         refit(model, cached, rows, labels, args)
+    adjust(model.net, rows, labels, args.tau)
     figures: dict[str, Any] = {}
     if not args.unmeasured:
         figures = evaluate(model, args, rows, labels, axes)

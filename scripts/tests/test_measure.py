@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from scripts import measure
-from scripts.net import accepted_loss, instance_loss, leading_axes
+from scripts import measure, train
+from scripts.net import Net, accepted_loss, instance_loss, leading_axes
+from scripts.taxonomy import HEADS
 from scripts.train import Sampler
 
 
@@ -22,6 +23,20 @@ def test_threshold_out_of_reach_is_the_best_there_is() -> None:
     confidence = np.linspace(1, 0, 100, dtype=np.float32)
     right = np.arange(100) % 2 == 0
     assert measure.threshold(confidence, right, 0.95)[2] < 0.95
+
+
+def test_adjusted_heads_lean_less_toward_the_frequent() -> None:
+    blank = dict.fromkeys(HEADS, "") | {"split": "train"}
+    rows = [blank | {"pattern": "solid"}] * 9 + [blank | {"pattern": "striped"}]
+    labels = {"pattern": ["solid", "striped", "zigzag"]}
+    share = train.priors(rows, labels)["pattern"]
+    assert share.tolist() == pytest.approx([9.5 / 11.5, 1.5 / 11.5, 0.5 / 11.5])
+    net = Net(2, 2, {"pattern": 3}, 0.0)
+    layer = net.heads["pattern"]
+    assert isinstance(layer, torch.nn.Linear)
+    before = layer.bias.detach().numpy().copy()
+    train.adjust(net, rows, labels, 0.5)
+    assert np.allclose(layer.bias.detach().numpy() - before, -0.5 * np.log(share), atol=1e-6)
 
 
 def test_temperature_cools_overconfidence() -> None:

@@ -247,6 +247,23 @@ fn a_scene_says_that_it_guesses_and_the_map_helps() {
 }
 
 #[test]
+fn other_clothes_on_a_plain_ground_count_little_and_the_map_does_not_move_the_outline() {
+    // The lower half of the figure is what is worn with it.
+    let drawn = draw(120, 160, |x, y| if shirt(x, y) { ([150, 30, 50], y < 0.5) } else { ([255; 3], false) });
+    let photo = Photo::from_rgb(drawn.photo.clone(), None);
+    let plane = |upper: f32, lower: f32| (0..196).map(|i| if i < 98 { upper } else { lower }).collect::<Vec<f32>>();
+    let map =
+        RegionMap { width: 14, height: 14, product: plane(0.9, 0.0), skin: vec![0.0; 196], other: plane(0.0, 0.9) };
+    let (masks, bare) = (segment(&photo, Some(&map)), segment(&photo, None));
+    assert!(iou(&masks, &drawn.truth) > 0.9 && iou(&bare, &drawn.truth) < 0.7);
+    assert_eq!(masks.background, bare.background);
+    // A map that sees nothing at all takes nothing away.
+    let blind =
+        RegionMap { width: 14, height: 14, product: vec![0.0; 196], skin: vec![0.0; 196], other: vec![0.0; 196] };
+    assert_eq!(segment(&photo, Some(&blind)).product, bare.product);
+}
+
+#[test]
 fn a_map_of_the_wrong_size_or_of_nonsense_is_ignored() {
     let drawn = draw(100, 100, |x, y| if shirt(x, y) { ([150, 30, 50], true) } else { ([255; 3], false) });
     let photo = Photo::from_rgb(drawn.photo.clone(), None);

@@ -62,6 +62,27 @@ fn embeddings_leave_at_unit_length() {
 }
 
 #[test]
+fn a_region_map_is_read_by_the_names_of_its_planes() {
+    let mut manifest = manifest_json();
+    manifest["regions"] = serde_json::json!(
+        {"output": "regions", "width": 2, "height": 1, "classes": ["hair", "product", "background", "skin", "other"]});
+    let dir = written(&manifest);
+    let planes = vec![0.1, 0.0, 0.2, 0.9, 0.4, 0.0, 0.3, 0.0, 0.0, 0.1];
+    let outputs = vec![vec![0.0; 2], vec![0.0; 2], vec![1.0; EMBEDDING_DIM], planes];
+    let model = Model::with_engine(Bundle::open(dir.path()).unwrap(), Arc::new(Fake(outputs)));
+    let map = model.predict(&photo()).unwrap().regions.unwrap();
+    assert_eq!((map.width, map.height), (2, 1));
+    assert_eq!((map.product, map.skin, map.other), (vec![0.2, 0.9], vec![0.1 + 0.3, 0.0], vec![0.0, 0.1]));
+    assert!(
+        fake_model(vec![vec![0.0; 2], vec![0.0; 2], vec![1.0; EMBEDDING_DIM]])
+            .predict(&photo())
+            .unwrap()
+            .regions
+            .is_none()
+    );
+}
+
+#[test]
 fn an_embedding_without_a_direction_is_refused() {
     let model = fake_model(vec![vec![0.0; 2], vec![0.0; 2], vec![0.0; EMBEDDING_DIM]]);
     assert!(matches!(model.predict(&photo()), Err(ModelError::NoEmbedding)));
@@ -85,10 +106,14 @@ fn a_tensor_is_planar_and_normalized() {
     }
 }
 
+fn map(width: u32, classes: &[&str]) -> serde_json::Value {
+    serde_json::json!({"output": "r", "width": width, "height": 4, "classes": classes})
+}
+
 #[test]
 fn bundles_that_were_tampered_with_are_refused() {
     type Change = fn(&mut serde_json::Value);
-    let refused: [(Change, &str); 9] = [
+    let refused: [(Change, &str); 11] = [
         (|m| m["format"] = 2.into(), "format 2"),
         (|m| m["files"]["model.onnx"]["sha256"] = "00".into(), "sha256"),
         (|m| m["files"]["../model.onnx"] = serde_json::json!({"sha256": "00"}), "directly in its folder"),
@@ -98,6 +123,8 @@ fn bundles_that_were_tampered_with_are_refused() {
         (|m| m["input"]["width"] = 100_000.into(), "100000x32"),
         (|m| m["heads"][1]["name"] = "category".into(), "two heads"),
         (|m| m["heads"][1]["applies_to"]["category"][0] = "boat".into(), "`boat`"),
+        (|m| m["regions"] = map(0, &["product", "skin"]), "1 to 256 cells"),
+        (|m| m["regions"] = map(4, &["product", "hair"]), "product and skin"),
     ];
     for (change, expected) in refused {
         let mut manifest = manifest_json();
