@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from . import augment, backbone, dataset, loop, measure, options, photos
 from .backbone import ACT_RANGE, SUM_RANGE, Backbone, Conv
 from .graph import BANDS
-from .interrupt import CLOUDS, STOPPED, Interrupt
+from .interrupt import Interrupt
 from .layer4 import Affine, Bottleneck, folded
 from .net import Net, Prototypes
 from .train import PULLS, Sampler, Targets, about, adjust, last_layers, write
@@ -182,29 +182,12 @@ def main() -> None:
     """Train, measure on validation photos, save."""
     parser = argparse.ArgumentParser(description=__doc__)
     options.add_common(parser)
+    loop.add_options(parser, "full")
     parser.add_argument("--start", type=Path, default=options.home() / "trained.npz", help="what the linear recipe wrote")
     parser.add_argument("--out", type=Path, default=options.home() / "full.npz")
-    parser.add_argument("--checkpoint", type=Path, default=options.home() / "full.ckpt")
-    parser.add_argument("--checkpoint-minutes", type=float, default=5.0)
-    parser.add_argument("--soft", type=Path, help="the teacher's targets (scripts.teacher), a loss beside the labels")
-    parser.add_argument("--soft-weight", type=float, default=1.0)
     parser.add_argument("--sizes", type=sizes_of, default="128:4,176:4,224:6", help="SIZE:EPOCHS, small pictures first")
-    parser.add_argument("--batch", type=int, default=96, help="photos a step, two views each")
-    parser.add_argument("--chunk", type=int, default=16, help="photos of one kind in a row")
     parser.add_argument("--lr", type=float, default=3e-4, help="of weights that start at +1 and -1")
-    parser.add_argument("--lr-heads", type=float, default=5e-4)
-    parser.add_argument("--decay", type=float, default=0.998)
-    parser.add_argument("--queue", type=int, default=8192)
-    parser.add_argument("--dropout", type=float, default=0.4)
-    parser.add_argument("--smoothing", type=float, default=0.02)
-    parser.add_argument("--temperature", type=float, default=0.05)
-    parser.add_argument("--instance-weight", type=float, default=2.0)
-    parser.add_argument("--pull-weight", type=float, default=2.0)
-    parser.add_argument("--tau", type=float, default=0.3, help="of the logit adjustment; 0: none")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--precision", choices=("bf16", "f32"), default="bf16")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--cloud", choices=CLOUDS, default="none", help="whose notice of the machine's end is polled")
     args = options.parse(parser)
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
@@ -213,8 +196,7 @@ def main() -> None:
     model = model.to(args.device).train()
     with Interrupt(args.cloud) as interrupt:
         if not train(model, rows, labels, args, interrupt):
-            print(f"stopped ({interrupt.reason}); {args.checkpoint} goes on", flush=True)
-            raise SystemExit(STOPPED)
+            raise loop.stopped(args, interrupt)
     adjust(model.net, rows, labels, args.tau)
     val = [i for i, r in enumerate(rows) if r["split"] == "val"]
     figures = measure.figures(rows, labels, answers(model, rows, val, args), {})

@@ -11,6 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from . import files
-from .interrupt import Interrupt
+from . import files, options
+from .interrupt import CLOUDS, STOPPED, Interrupt
 from .net import EMBEDDING_DIM, Net, accepted_loss, instance_loss
 from .train import HEAD_WEIGHTS, PULLS, Targets, soft_losses
 
@@ -101,6 +102,34 @@ class Mean:
 def autocast(args: argparse.Namespace, device: torch.device) -> torch.autocast:
     """bf16 where it is faster and asked for (`--precision bf16`), else f32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=args.precision == "bf16")
+
+
+def add_options(parser: argparse.ArgumentParser, recipe: str) -> None:
+    """What both recipes take."""
+    parser.add_argument("--checkpoint", type=Path, default=options.home() / f"{recipe}.ckpt")
+    parser.add_argument("--checkpoint-minutes", type=float, default=5.0)
+    parser.add_argument("--cloud", choices=CLOUDS, default="none", help="whose notice of the machine's end is polled")
+    parser.add_argument("--soft", type=Path, help="the teacher's targets (scripts.teacher), a loss beside the labels")
+    parser.add_argument("--soft-weight", type=float, default=1.0)
+    parser.add_argument("--batch", type=int, default=96, help="photos a step, two views each")
+    parser.add_argument("--chunk", type=int, default=16, help="photos of one kind in a row")
+    parser.add_argument("--lr-heads", type=float, default=5e-4)
+    parser.add_argument("--decay", type=float, default=0.998, help="of the exponential mean of the weights, which is kept")
+    parser.add_argument("--queue", type=int, default=8192, help="last embeddings that are negatives beside the batch")
+    parser.add_argument("--dropout", type=float, default=0.4)
+    parser.add_argument("--smoothing", type=float, default=0.02)
+    parser.add_argument("--temperature", type=float, default=0.05)
+    parser.add_argument("--instance-weight", type=float, default=2.0)
+    parser.add_argument("--pull-weight", type=float, default=2.0)
+    parser.add_argument("--tau", type=float, default=0.3, help="of the logit adjustment; 0: none")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=("bf16", "f32"), default="bf16", help="of what is trained")
+
+
+def stopped(args: argparse.Namespace, interrupt: Interrupt) -> SystemExit:
+    """How a run ends that was asked to stop: come again."""
+    print(f"stopped ({interrupt.reason}); {args.checkpoint} goes on", flush=True)
+    return SystemExit(STOPPED)
 
 
 def fingerprint(args: argparse.Namespace) -> str:

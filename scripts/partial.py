@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from . import backbone, dataset, features, loop, measure, options
-from .interrupt import CLOUDS, STOPPED, Interrupt
+from .interrupt import Interrupt
 from .layer4 import Layer4
 from .net import Axes, Net
 from .train import Sampler, Targets, about, adjust, fit, last_layers, write
@@ -141,37 +141,20 @@ def main() -> None:
     """Both stages, figures on validation photos, weights."""
     parser = argparse.ArgumentParser(description=__doc__)
     options.add_common(parser)
+    loop.add_options(parser, "partial")
     parser.add_argument("--out", type=Path, default=options.home() / "partial.npz")
-    parser.add_argument("--checkpoint", type=Path, default=options.home() / "partial.ckpt")
-    parser.add_argument("--checkpoint-minutes", type=float, default=5.0)
-    parser.add_argument("--soft", type=Path, help="the teacher's targets (scripts.teacher), a loss beside the labels")
-    parser.add_argument("--soft-weight", type=float, default=1.0)
     parser.add_argument("--axes", type=int, default=1024)
     parser.add_argument("--evenness", type=float, default=0.6)
     parser.add_argument("--fit-axes", type=int, default=20_000, help="views that the axes are fitted on")
     parser.add_argument("--hidden", type=int, default=512)
-    parser.add_argument("--dropout", type=float, default=0.4)
-    parser.add_argument("--epochs-heads", type=int, default=12)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=96, help="photos a step, two views each")
-    parser.add_argument("--chunk", type=int, default=16, help="photos of one kind in a row")
+    parser.add_argument("--epochs-heads", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--lr-layer4", type=float, default=3e-4, help="of weights that start at +1 and -1")
-    parser.add_argument("--lr-heads", type=float, default=5e-4)
-    parser.add_argument("--decay", type=float, default=0.998)
-    parser.add_argument("--queue", type=int, default=8192)
-    parser.add_argument("--smoothing", type=float, default=0.02)
-    parser.add_argument("--temperature", type=float, default=0.05)
     parser.add_argument("--proto-scale", type=float, default=16.0)
-    parser.add_argument("--instance-weight", type=float, default=2.0)
-    parser.add_argument("--pull-weight", type=float, default=2.0)
     parser.add_argument("--epochs-refit", type=int, default=24, help="of stage three; 0 keeps what stage two ended with")
     parser.add_argument("--bank", type=int, default=8192, help="negatives beside the batch in stage three")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--views", type=int, default=99)
-    parser.add_argument("--tau", type=float, default=0.3, help="of the logit adjustment; 0: none")
     parser.add_argument("--unmeasured", action="store_true", help="no figures: `evaluate` takes them from the exported file")
-    parser.add_argument("--precision", choices=("bf16", "f32"), default="bf16", help="of layer 4 and the heads in training")
-    parser.add_argument("--cloud", choices=CLOUDS, default="none", help="whose notice of the machine's end is polled")
     args = options.parse(parser)
     rows = dataset.read(args.table, args.sources)
     labels = dataset.label_sets(rows)
@@ -188,8 +171,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     with Interrupt(args.cloud) as interrupt:
         if not train(model, cached, rows, labels, args, interrupt):
-            print(f"stopped ({interrupt.reason}); {args.checkpoint} goes on", flush=True)
-            raise SystemExit(STOPPED)
+            raise loop.stopped(args, interrupt)
     if args.epochs_refit:
         refit(model, cached, rows, labels, args)
     adjust(model.net, rows, labels, args.tau)
