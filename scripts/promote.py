@@ -162,6 +162,17 @@ def record(bundle: Bundle, decision: dict[str, Any]) -> None:
     export.publish(bundle.folder, held, listing)
 
 
+def place(bundle: Bundle, folder: Path) -> None:
+    """Publish a bundle under another name, its card included."""
+    held = {name: (bundle.folder / name).read_bytes() for name in bundle.listing["files"]}
+    if "CARD.md" in held:
+        title = "# Model card: {}\n"
+        old, new = (title.format(name).encode() for name in (bundle.listing["name"], folder.name))
+        held["CARD.md"] = held["CARD.md"].replace(old, new, 1)
+    known = {name: export.digest(data) for name, data in held.items()}
+    export.publish(folder, held, {**bundle.listing, "name": folder.name, "files": known})
+
+
 def main() -> None:
     """Compare, decide, write; copy the challenger into the champion's place where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -182,10 +193,8 @@ def main() -> None:
     if not decision["promoted"]:
         raise SystemExit(1)
     if args.to:
-        held = Bundle.open(args.challenger)
-        files = {name: (held.folder / name).read_bytes() for name in held.listing["files"]}
-        export.publish(args.to, files, {**held.listing, "name": args.to.name})
-        print(f"{args.to}: version {held.version}")
+        place(Bundle.open(args.challenger), args.to)
+        print(f"{args.to}: version {challenger.version}")
 
 
 if __name__ == "__main__":
