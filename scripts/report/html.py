@@ -24,6 +24,7 @@ tr:nth-child(even) td { background: #f6f7f8 } .good { color: #116329 } .bad { co
 .photos { display: flex; flex-wrap: wrap; gap: .7rem } figure { margin: 0; width: 112px; font-size: .78rem; line-height: 1.25 }
 figure img { width: 112px; height: 140px; object-fit: contain; background: #f2f3f4; display: block } .row { margin: .7rem 0 }
 details { margin: .4rem 0 } summary { cursor: pointer } .charts { display: flex; flex-wrap: wrap; gap: 1.5rem }
+figcaption { overflow-wrap: anywhere } .words td, .words th { text-align: left }
 .heat td { text-align: center; min-width: 1.4rem } .scroll { overflow-x: auto }
 @media (prefers-color-scheme: dark) { body { color: #e4e7ea; background: #16191c } tr:nth-child(even) td { background: #1e2226 }
  .verdict { background: #2a1a19 } .verdict.promoted { background: #15241a } figure img { background: #22262a }

@@ -27,11 +27,12 @@ def summary(bundle: Bundle, about: dict[str, Any], figures: dict[str, Any]) -> s
         ("measured with", f"Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}"),
     ]  # fmt: skip
     own = ("a training set of your own", "yours to know")
-    data = [(s, what, licence.replace("*", "")) for s in about.get("sources", []) for what, licence in [LICENCES.get(s, own)]]
+    used = [*about.get("sources", []), *(["parsing"] if bundle.listing.get("regions") else [])]
+    data = [(s, what, licence.replace("*", "")) for s in used for what, licence in [LICENCES.get(s, own)]]
     settings = [(k, v) for k, v in sorted(about.get("settings", {}).items())]
     return (
-        table(("", ""), [(k, v) for k, v in facts if v != ""])
-        + "<h3>Data and licences</h3>" + table(("set", "what", "licence of the photos"), data)
+        table(("", ""), [(k, v) for k, v in facts if v != ""], "words")
+        + "<h3>Data and licences</h3>" + table(("set", "what", "licence of the photos"), data, "words")
         + f"<details><summary>{len(settings)} settings</summary>{table(('setting', 'value'), settings)}</details>"
     )  # fmt: skip
 

@@ -295,21 +295,22 @@ impl Maps {
         if cells == 0 || [&map.product, &map.skin, &map.other].iter().any(|plane| plane.len() != cells) {
             return None;
         }
+        // The same for every row and plane: which cells, and how far between them.
+        let across: Vec<_> = (0..size.width).map(|x| between(x, size.width, map.width)).collect();
+        let sane = |v: f32| if v.is_finite() { v.clamp(0.0, 1.0) } else { 0.0 };
         let plane = |cells: &[f32]| -> Vec<f32> {
-            (0..size.len())
-                .map(|i| {
-                    let (x, y) = size.xy(i);
-                    let (x0, x1, tx) = between(x, size.width, map.width);
-                    let (y0, y1, ty) = between(y, size.height, map.height);
-                    let at = |x: usize, y: usize| {
-                        let v = cells[y * map.width + x];
-                        if v.is_finite() { v.clamp(0.0, 1.0) } else { 0.0 }
-                    };
-                    let top = at(x0, y0) * (1.0 - tx) + at(x1, y0) * tx;
-                    let low = at(x0, y1) * (1.0 - tx) + at(x1, y1) * tx;
-                    top * (1.0 - ty) + low * ty
-                })
-                .collect()
+            let cells: Vec<f32> = cells.iter().map(|v| sane(*v)).collect();
+            let mut row = vec![0.0f32; map.width];
+            let mut out = Vec::with_capacity(size.len());
+            for y in 0..size.height {
+                let (y0, y1, ty) = between(y, size.height, map.height);
+                let (top, low) = (&cells[y0 * map.width..], &cells[y1 * map.width..]);
+                for (slot, (t, l)) in row.iter_mut().zip(top.iter().zip(low)) {
+                    *slot = t * (1.0 - ty) + l * ty;
+                }
+                out.extend(across.iter().map(|&(x0, x1, tx)| row[x0] * (1.0 - tx) + row[x1] * tx));
+            }
+            out
         };
         Some(Self { product: plane(&map.product), skin: plane(&map.skin), other: plane(&map.other) })
     }
