@@ -1,6 +1,6 @@
 //! A change of model without a gap: the new version looks at the whole catalog in the background, in the bulk lane,
-//! while the old one answers; then uploads are looked at by both, the new index is filled beside the old, and one
-//! record in the log swaps them. What it has looked at is in the store, so a stop loses nothing and a way back is short.
+//! and at every upload beside the old one, which answers; then the new index is filled beside the old, and one record in
+//! the log swaps them. What it has looked at is in the store, so a stop loses nothing and a way back is short.
 //!
 //! Tried and rejected: replacing analyses in place, so that searches see what the new version has seen so far. They
 //! answer from one version too, but from a part of the catalog, for hours.
@@ -218,8 +218,8 @@ impl Work {
         let model = ordered.map_or_else(|| load(&self.models_dir, version), Ok)?;
         let analyzer = Analyzer::new(model);
         let mut failed = HashSet::new();
-        self.look_at_missing(&analyzer, &mut failed)?;
-        // From here on uploads bring both analyses: what is missing can only get less.
+        // From here on uploads bring both analyses: what is missing can only get less. Looking at stored photos first
+        // was tried: uploads that keep all cores busy came faster than they were caught up with, without an end.
         *lock(&self.core.second) = Some(analyzer.clone());
         self.look_at_missing(&analyzer, &mut failed)?;
         self.core.follower.prepare(analyzer.clone(), &self.core.catalog)?;
