@@ -220,11 +220,6 @@ impl Catalog {
         self.read(models::current)
     }
 
-    /// The versions activated before the live one, newest first, each once; at most 9.
-    pub fn earlier_models(&self) -> Result<Vec<String>, CatalogError> {
-        self.read(models::earlier)
-    }
-
     /// What the index of model `version` needs of one product; `None`: there is none.
     pub fn index_record(&self, version: &str, product_id: &str) -> Result<Option<IndexRecord>, CatalogError> {
         self.read(|conn| read::index_record(conn, version, product_id))

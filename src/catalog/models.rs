@@ -86,11 +86,3 @@ pub(super) fn pending(conn: &Connection) -> Result<Option<PendingActivation>, Ca
         .query_row([], |row| Ok(PendingActivation { version: row.get(0)?, at: row.get(1)?, failure: row.get(2)? }))
         .optional()?)
 }
-
-/// The versions activated before the live one, newest first, each once.
-pub(super) fn earlier(conn: &Connection) -> Result<Vec<String>, CatalogError> {
-    let mut statement =
-        conn.prepare_cached("SELECT version FROM model_activations GROUP BY version ORDER BY max(seq) DESC LIMIT 10")?;
-    let versions = statement.query_map([], |row| row.get(0))?;
-    Ok(versions.skip(1).collect::<Result<_, _>>()?)
-}

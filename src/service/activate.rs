@@ -217,6 +217,7 @@ impl Work {
         let ordered = lock(&self.core.loaded).take().filter(|model| model.version() == version);
         let model = ordered.map_or_else(|| load(&self.models_dir, version), Ok)?;
         let analyzer = Analyzer::new(model);
+        let before = self.core.live().version().to_owned();
         let mut failed = HashSet::new();
         // From here on uploads bring both analyses: what is missing can only get less. Looking at stored photos first
         // was tried: uploads that keep all cores busy came faster than they were caught up with, without an end.
@@ -233,7 +234,7 @@ impl Work {
         }
         tracing::info!(version, failed = failed.len(), "model activated");
         self.core.follower.snapshot()?;
-        self.drop_old(version)
+        self.drop_all_but(&[version.to_owned(), before])
     }
 
     /// Records the activation, unless an image is missing.
@@ -312,10 +313,8 @@ impl Work {
         Ok(())
     }
 
-    /// Deletes what versions other than the live and the one before it have seen.
-    fn drop_old(&self, live: &str) -> Result<(), Left> {
-        let earlier = self.core.catalog.earlier_models()?;
-        let keep: Vec<String> = [live.to_owned()].into_iter().chain(earlier.into_iter().take(1)).collect();
+    /// Deletes what other versions than the live and the one before it have seen.
+    fn drop_all_but(&self, keep: &[String; 2]) -> Result<(), Left> {
         loop {
             let dropped = self.in_turn(&self.writes, || {
                 let (core, keep) = (Arc::clone(&self.core), keep.clone());

@@ -79,6 +79,8 @@ async fn a_version_becomes_live_whole_and_the_way_back_is_one_call() {
     let ordered = json(server.post("/v1/models/second/activate"), 202).await;
     assert_eq!((&ordered["live"], &ordered["activating"]), (&object!(false), &object!(true)));
     until_live(&server, "second", 3).await;
+    // What the version before has seen is kept for the way back.
+    assert_eq!(model(&server, &bundles.first).await["progress"], 1.0);
     let now = json(server.post("/v1/models/second/activate"), 200).await;
     assert_eq!((now["live"].as_bool(), now["progress"].as_f64()), (Some(true), Some(1.0)));
     let page = json(server.post_photo("/v1/similar", photo(Png, 2)), 200).await;
