@@ -45,6 +45,9 @@ class Axes:
 
         `evenness` 0 keeps each axis' spread, 1 makes all equal (whitening); between helps to learn fast.
         """
+        # Axes that few photos cannot tell from noise would be blown up by the evening: with 325 photos and 1,536 axes a
+        # model learnt its photos by heart and was right on 23 % of others.
+        k = min(k, max(8, len(x) // 4))
         mean = x.mean(0, dtype=np.float64)
         std = np.sqrt(np.maximum(0, np.square(x, dtype=np.float32).mean(0, dtype=np.float64) - mean**2))
         floor = 0.05 * np.median(std)

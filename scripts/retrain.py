@@ -17,18 +17,19 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import files, interrupt, options
+from . import files, interrupt, options, quantize
 
 RECIPES = ("linear", "partial", "full")
 
 
 @dataclass
 class Step:
-    """One command; `refusal` is an exit code that ends the run in order."""
+    """One command; `refusal` is an exit code that becomes the run's, `tolerated` one that does not."""
 
     name: str
     arguments: list[str]
     refusal: int | None = None
+    tolerated: int | None = None
 
 
 def steps(args: argparse.Namespace, run: Path) -> list[Step]:
@@ -39,8 +40,10 @@ def steps(args: argparse.Namespace, run: Path) -> list[Step]:
         common += ["--sources", ",".join(public)]
     for folder in args.own:
         common += ["--own", str(folder)]
-    trained, regions, figures, soft = (str(run / n) for n in ("trained.npz", "regions.npz", "figures.json", "soft.npz"))
-    has_regions = (args.photos / "parsing").is_dir()
+    trained, figures, soft = (str(run / n) for n in ("trained.npz", "figures.json", "soft.npz"))
+    regions = str(args.regions or run / "regions.npz")
+    to_learn = args.regions is None and (args.photos / "parsing").is_dir()
+    has_regions = args.regions is not None or to_learn
     with_regions = ["--regions", regions] if has_regions else []
     partial = args.recipe == "partial"
     taught = ["--soft", soft] if args.teacher else []
@@ -60,11 +63,11 @@ def steps(args: argparse.Namespace, run: Path) -> list[Step]:
         if args.recipe == "full":
             kept = ["--start", linear, "--checkpoint", str(run / "full.ckpt"), "--cloud", args.cloud]
             plan += [Step("full", [*common, *taught, "--out", trained, *kept])]
-    if has_regions:
+    if to_learn:
         plan += [Step("regions", [*common, "--out", regions])]
     plan += [
         Step("export", [*common, "--trained", trained, *with_regions, "--out", out]),
-        Step("quantize", [*common, "--trained", trained, *with_regions, "--out", out]),
+        Step("quantize", [*common, "--trained", trained, *with_regions, "--out", out], tolerated=quantize.UNFIT),
         Step("evaluate", [*common, *answers, "--model", out, "--out", figures]),
         Step("export", [*common, "--trained", trained, *with_regions, "--out", out, "--figures", figures]),
     ]
@@ -101,6 +104,7 @@ def main() -> None:
     parser.add_argument("--metric", default="mean_macro_f1", help="what it must be better in (see scripts.promote)")
     parser.add_argument("--report", type=Path, help="HTML file; beside the bundle where not stated")
     parser.add_argument("--teacher", type=Path, help="MobileNetV2 as TFLite: teach with its word too")
+    parser.add_argument("--regions", type=Path, help="weights of a region head to take: it does not depend on your labels")
     parser.add_argument("--views", type=int, default=3, help="augmented views of each photo")
     parser.add_argument("--folds", type=int, default=0, help="cross-validated search of the settings before training")
     parser.add_argument("--without", default="", help="heads to leave out, comma-separated")
@@ -127,9 +131,9 @@ def main() -> None:
         code = run_step(step)
         if code == interrupt.STOPPED or code < 0:
             raise SystemExit(interrupt.STOPPED)
-        if code and code != step.refusal:
+        if code and code not in (step.refusal, step.tolerated):
             raise SystemExit(f"{step.name} failed with code {code}; what is done stays, the same command goes on")
-        ended = ended or code
+        ended = ended or (code if code == step.refusal else 0)
         done.append(key(step))
         with files.replacing(state) as staged:
             staged.write_text(json.dumps(done))

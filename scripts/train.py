@@ -58,7 +58,9 @@ class Sampler:
         order = np.argsort(photo, kind="stable")
         ids, starts, counts = np.unique(photo[order], return_index=True, return_counts=True)
         self.order, self.ids, self.starts, self.counts = order, ids, starts, counts
-        self.category, self.batch, self.chunk = category, batch, chunk
+        # Few photos still make sixteen steps an epoch; with fewer than a batch there was once no step at all.
+        self.batch = min(batch, max(32, len(ids) // 16), len(ids))
+        self.category, self.chunk = category, chunk
         self.rng = np.random.default_rng(seed)
 
     def __len__(self) -> int:

@@ -25,6 +25,13 @@ def test_threshold_out_of_reach_is_the_best_there_is() -> None:
     assert measure.threshold(confidence, right, 0.95)[2] < 0.95
 
 
+def test_few_photos_still_make_steps() -> None:
+    few = Sampler(np.arange(40), np.zeros(40, np.int64), 512, 0)
+    assert (few.batch, len(few.epoch())) == (32, 1)
+    assert len(Sampler(np.arange(5), np.zeros(5, np.int64), 512, 0).epoch()) == 1
+    assert Sampler(np.arange(20_000), np.zeros(20_000, np.int64), 512, 0).batch == 512
+
+
 def test_adjusted_heads_lean_less_toward_the_frequent() -> None:
     blank = dict.fromkeys(HEADS, "") | {"split": "train"}
     rows = [blank | {"pattern": "solid"}] * 9 + [blank | {"pattern": "striped"}]

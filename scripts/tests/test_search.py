@@ -27,8 +27,10 @@ def planned(tmp_path: Path, *arguments: str) -> list[retrain.Step]:
     parser = argparse.ArgumentParser()
     options.add_common(parser)
     args = options.parse(parser, ["--own", str(folder), "--photos", str(tmp_path)])
-    rest = {"recipe": "linear", "teacher": None, "out": tmp_path / "new", "champion": tmp_path / "old", "metric": "mean_macro_f1",
-            "report": None, "views": 1, "folds": 3, "without": "", "skip_bad": False, "cloud": "none"}  # fmt: skip
+    rest = {
+        "recipe": "linear", "teacher": None, "out": tmp_path / "new", "champion": tmp_path / "old", "metric": "mean_macro_f1",
+        "report": None, "regions": None, "views": 1, "folds": 3, "without": "", "skip_bad": False, "cloud": "none",
+    }  # fmt: skip
     vars(args).update(rest)
     if "partial" in arguments:
         args.recipe = "partial"

@@ -47,7 +47,7 @@ pub enum ServiceError {
         expected: String,
     },
     /// No bundle has this version.
-    #[error("no model bundle has version {version:?}")]
+    #[error("no model bundle has version {version:?}; there are: {}", known.join(", "))]
     UnknownModel {
         /// What was asked for.
         version: String,
