@@ -187,8 +187,8 @@ impl Catalog {
         self.read(changes::last_seq)
     }
 
-    /// What the index of model `version` needs of the products changed after `since` (0: of all), in the order of their last change, at
-    /// most `limit` (and at most [`MAX_PAGE`]). The `product.seq` of the last one is the `since` of the next page; a
+    /// What the index of model `version` needs of the products changed after `since` (0: of all), in the order of their
+    /// last change, at most `limit` (and at most [`MAX_PAGE`]). The `product.seq` of the last one is the `since` of the next page; a
     /// product that is written meanwhile comes again. Deleted products are told by [`Catalog::changes_after`].
     pub fn index_records(&self, version: &str, since: u64, limit: usize) -> Result<Vec<IndexRecord>, CatalogError> {
         self.read(|conn| read::index_records(conn, version, since, limit))

@@ -39,10 +39,7 @@ fn product_by(conn: &Connection, id: &str, version: &str) -> Result<Option<Produ
 pub(super) fn products(conn: &Connection, after: Option<&str>, limit: usize) -> Result<Vec<Product>, CatalogError> {
     // No id is empty, so every id is after "".
     let sql = "SELECT product_id FROM products WHERE product_id > ?1 ORDER BY product_id LIMIT ?2";
-    let mut statement = conn.prepare_cached(sql)?;
-    let after = after.unwrap_or_default();
-    let ids = statement.query_map(params![after, page(limit)], |row| row.get(0))?;
-    let ids: Vec<String> = ids.collect::<Result<_, _>>()?;
+    let ids = ids(conn, sql, params![after.unwrap_or_default(), page(limit)])?;
     ids.iter().filter_map(|id| product(conn, id).transpose()).collect()
 }
 
@@ -54,9 +51,7 @@ pub(super) fn corrected_products(
 ) -> Result<Vec<Product>, CatalogError> {
     let sql = "SELECT product_id FROM products WHERE product_id > ?1 AND corrections <> '{}'
                ORDER BY product_id LIMIT ?2";
-    let mut statement = conn.prepare_cached(sql)?;
-    let ids = statement.query_map(params![after.unwrap_or_default(), page(limit)], |row| row.get(0))?;
-    let ids: Vec<String> = ids.collect::<Result<_, _>>()?;
+    let ids = ids(conn, sql, params![after.unwrap_or_default(), page(limit)])?;
     ids.iter().filter_map(|id| product(conn, id).transpose()).collect()
 }
 
@@ -68,9 +63,7 @@ pub(super) fn index_records(
     limit: usize,
 ) -> Result<Vec<IndexRecord>, CatalogError> {
     let sql = "SELECT product_id FROM products WHERE seq > ?1 ORDER BY seq LIMIT ?2";
-    let mut statement = conn.prepare_cached(sql)?;
-    let ids = statement.query_map(params![to_i64(since), page(limit)], |row| row.get(0))?;
-    let ids: Vec<String> = ids.collect::<Result<_, _>>()?;
+    let ids = ids(conn, sql, params![to_i64(since), page(limit)])?;
     ids.iter().filter_map(|id| index_record(conn, version, id).transpose()).collect()
 }
 
@@ -82,6 +75,13 @@ pub(super) fn index_record(conn: &Connection, version: &str, id: &str) -> Result
     let embeddings = embeddings(conn, id, version)?;
     let embeddings = embeddings.into_iter().map(|(_, embedding)| embedding).collect();
     Ok(Some(IndexRecord { product, embeddings }))
+}
+
+/// Product ids, the first column of a query.
+fn ids(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<Vec<String>, CatalogError> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let ids = statement.query_map(params, |row| row.get(0))?;
+    Ok(ids.collect::<Result<_, _>>()?)
 }
 
 fn page(limit: usize) -> i64 {

@@ -5,7 +5,7 @@
 //! Tried and rejected: replacing analyses in place, so that searches see what the new version has seen so far. They
 //! answer from one version too, but from a part of the catalog, for hours.
 
-use super::{Core, ModelInfo, Service, ServiceError, Timings, open};
+use super::{Core, ModelInfo, Service, ServiceError, Timings, lock, open};
 use crate::analyzer::{Analyzed, Analyzer};
 use crate::catalog::ImageRef;
 use crate::model::{Model, scan};
@@ -13,7 +13,7 @@ use crate::scheduler::{Lane, Scheduler, SchedulerError};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ impl Service {
     }
 
     fn background(&self) -> MutexGuard<'_, Option<Background>> {
-        self.background.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.background)
     }
 
     /// Lets the bundle of `version` become live: loads and self-tests it beside the live one, then answers; the rest
@@ -94,7 +94,7 @@ impl Core {
     /// Checks the bundle of `version` and records that it is to become live.
     fn order(&self, models_dir: &Path, version: &str) -> Result<(), ServiceError> {
         if self.live().version() == version {
-            self.catalog.write(|tx| -> Result<(), ServiceError> { Ok(tx.set_pending_activation(None)?) })?;
+            self.catalog.write(|tx| tx.set_pending_activation(None))?;
             return Ok(());
         }
         let under_way = self.catalog.pending_activation()?.filter(|p| p.failure.is_none());
@@ -103,7 +103,7 @@ impl Core {
         }
         let model = load(models_dir, version)?;
         *lock(&self.loaded) = Some(model);
-        self.catalog.write(|tx| -> Result<(), ServiceError> { Ok(tx.set_pending_activation(Some(version))?) })?;
+        self.catalog.write(|tx| tx.set_pending_activation(Some(version)))?;
         Ok(())
     }
 
@@ -111,10 +111,6 @@ impl Core {
     pub(super) fn second(&self) -> Option<Analyzer> {
         lock(&self.second).clone()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn load(models_dir: &Path, version: &str) -> Result<Model, ServiceError> {
@@ -201,16 +197,13 @@ impl Work {
                     self.core.follower.forget();
                     tracing::error!(%error, version = pending.version, "activation given up");
                     let failure = error.to_string();
-                    self.core.catalog.write(|tx| -> Result<(), ServiceError> {
-                        Ok(tx.fail_activation(&pending.version, &failure)?)
-                    })?;
+                    self.core.catalog.write(|tx| tx.fail_activation(&pending.version, &failure))?;
                 }
             }
         }
         let analyzer = self.core.live().analyzer.clone();
         let mut failed = HashSet::new();
-        self.look_at_missing(&analyzer, &mut failed)?;
-        Ok(())
+        self.look_at_missing(&analyzer, &mut failed)
     }
 
     fn activate(&self, version: &str) -> Result<(), Left> {
@@ -232,6 +225,8 @@ impl Work {
             }
             self.pause(Duration::from_millis(20))?;
         }
+        // It is the live one now: one look at an upload is enough.
+        *lock(&self.core.second) = None;
         tracing::info!(version, failed = failed.len(), "model activated");
         self.core.follower.snapshot()?;
         self.drop_all_but(&[version.to_owned(), before])
@@ -260,8 +255,8 @@ impl Work {
 
     /// Looks at every stored photo that `analyzer` has not seen; `failed` are left out, and grow. A fault of the model
     /// ends it, a photo that cannot be read does not.
-    fn look_at_missing(&self, analyzer: &Analyzer, failed: &mut HashSet<String>) -> Result<u64, Left> {
-        let (mut done, mut after) = (0, None);
+    fn look_at_missing(&self, analyzer: &Analyzer, failed: &mut HashSet<String>) -> Result<(), Left> {
+        let (mut done, mut after) = (0u64, None);
         loop {
             let version = analyzer.model().version();
             let images = self.core.catalog.images_not_of_model(version, after.as_ref(), PAGE)?;
@@ -287,7 +282,7 @@ impl Work {
         if done > 0 {
             tracing::info!(done, failed = failed.len(), version = analyzer.model().version(), "stored photos analyzed");
         }
-        Ok(done)
+        Ok(())
     }
 
     /// Looks at one image and stores what is seen.
@@ -304,10 +299,8 @@ impl Work {
         self.in_turn(&self.writes, || {
             let (core, analyzed, image) = (Arc::clone(&self.core), Arc::clone(&analyzed), image.clone());
             move || {
-                core.catalog.write(|tx| -> Result<_, ServiceError> {
-                    let (analysis, embedding) = (&analyzed.analysis, &analyzed.embedding);
-                    Ok(tx.add_analysis(&image.product_id, &image.image_id, analysis, embedding)?)
-                })
+                let Analyzed { analysis, embedding, .. } = &*analyzed;
+                core.catalog.write(|tx| tx.add_analysis(&image.product_id, &image.image_id, analysis, embedding))
             }
         })??;
         Ok(())
@@ -318,10 +311,7 @@ impl Work {
         loop {
             let dropped = self.in_turn(&self.writes, || {
                 let (core, keep) = (Arc::clone(&self.core), keep.clone());
-                move || {
-                    core.catalog
-                        .write(|tx| -> Result<_, ServiceError> { Ok(tx.drop_analyses(&keep, DROPPED_AT_ONCE)?) })
-                }
+                move || core.catalog.write(|tx| tx.drop_analyses(&keep, DROPPED_AT_ONCE))
             })??;
             if dropped.value == 0 {
                 return Ok(());

@@ -2,7 +2,7 @@
 //! missed while the process was down is replayed at start (design invariants 1 and 2). Model and index are one thing,
 //! [`Live`], and a recorded activation swaps it whole: a search answers from exactly one version (invariant 3).
 
-use super::ServiceError;
+use super::{ServiceError, lock};
 use crate::analyzer::Analyzer;
 use crate::catalog::{Catalog, CatalogError, Change, ChangeKind, IndexRecord, facets};
 use crate::index::{Index, IndexConfig, IndexError, IndexedImage, IndexedProduct};
@@ -152,10 +152,6 @@ impl Follower {
     pub(super) fn snapshot(&self) -> Result<(), IndexError> {
         if self.is_whole() { self.live().index.snapshot() } else { Ok(()) }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// True when the change has reached the index. A panic counts as a miss too: the change is committed, and the ones

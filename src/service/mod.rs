@@ -23,7 +23,7 @@ use crate::photo::{Fetcher, Limits, Photo, PixelBox};
 use crate::scheduler::{Lane, Scheduler};
 use bytes::Bytes;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The service behind HTTP and the commands: every method may be called from any task.
@@ -147,6 +147,11 @@ impl Core {
             })
         })
     }
+}
+
+/// The guard, also after a panic under it: what these locks guard is replaced whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// All stages.

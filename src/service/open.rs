@@ -152,7 +152,7 @@ fn start_model(config: &ServiceConfig, catalog: &Catalog) -> Result<Model, Servi
             Ok(model) => {
                 let version = wanted.version();
                 tracing::info!(version, shown, "the catalog was seen by another version; it answers meanwhile");
-                catalog.write(|tx| -> Result<(), ServiceError> { Ok(tx.set_pending_activation(Some(version))?) })?;
+                catalog.write(|tx| tx.set_pending_activation(Some(version)))?;
                 return Ok(model);
             }
             Err(error) => tracing::warn!(%error, shown, "the version that the catalog was seen by cannot be loaded"),
@@ -160,7 +160,7 @@ fn start_model(config: &ServiceConfig, catalog: &Catalog) -> Result<Model, Servi
     }
     if catalog.current_model()?.as_deref() != Some(wanted.version()) {
         let version = wanted.version();
-        catalog.write(|tx| -> Result<(), ServiceError> { Ok(tx.set_current_model(version)?) })?;
+        catalog.write(|tx| tx.set_current_model(version))?;
     }
     Ok(wanted)
 }

@@ -90,7 +90,9 @@ impl Service {
             let photo = core.decode(&bytes, None, timings)?;
             // Taken before the live one: if it becomes live in between, it is the live one that looks.
             let second = core.second();
-            let first = super::look(&core.live().analyzer, &photo, timings)?;
+            let live = core.live();
+            let second = second.filter(|analyzer| analyzer.model().version() != live.version());
+            let first = super::look(&live.analyzer, &photo, timings)?;
             // What it cannot look at ends its activation in the background; the upload is not to suffer.
             let second = second.and_then(|analyzer| super::look(&analyzer, &photo, timings).ok());
             Ok(Seen { first, second, content_type: photo.format().mime() })
