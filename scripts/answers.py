@@ -71,9 +71,7 @@ def kept(folder: Path, model: bytes, rows: list[dataset.Row], which: list[int], 
         logits = {k.removeprefix("head."): held[k] for k in held.files if k.startswith("head.")}
         return measure.Answers(np.array(which, np.int64), logits, held["embedding"])
     said = ask(model, rows, which, view, seed, workers)
-    arrays: dict[str, Any] = {"embedding": said.z, **{f"head.{k}": v for k, v in said.logits.items()}}
-    with files.replacing(folder / name) as staged, staged.open("wb") as f:
-        np.savez(f, **arrays)
+    files.write_arrays(folder / name, {"embedding": said.z, **{f"head.{k}": v for k, v in said.logits.items()}})
     return said
 
 

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import answers, dataset, drift, files, measure, options
+from . import answers, dataset, drift, files, measure, options, sources
 
 QUERIES = ("query", "hard")
-SHOPS = ("catalog", "studio")
 
 
 @dataclass
@@ -68,7 +67,7 @@ def ask(bundle: Bundle, args: argparse.Namespace, rows: list[dataset.Row], small
     """Run the bundle's files over what the figures need; `small`: the int8 file throughout; without `gallery` val alone."""
     val = [i for i, r in enumerate(rows) if r["split"] == "val"]
     train = [i for i, r in enumerate(rows) if r["split"] != "val"]
-    shop = [i for i in val if rows[i]["source"] in SHOPS or rows[i]["source"] in {f.name for f in args.own}]
+    shop = [i for i in val if sources.is_shop(rows[i]["source"])]
     keep = args.answers
     model = bundle.model(small)
     own = answers.kept(keep, model, rows, val, "clean", args.seed, args.workers)
@@ -113,9 +112,8 @@ def main() -> None:
     print(json.dumps(figures["by_source"], indent=1))
     if "int8" in figures:
         print(measure.compared(figures, figures["int8"], ("f32", "int8")), figures["agreement"])
-    with files.replacing(args.out) as staged:
-        staged.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
-    args.out.with_suffix(".md").write_text(measure.lines(figures) + "\n")
+    files.write_text(args.out, json.dumps(figures, indent=1, sort_keys=True) + "\n")
+    files.write_text(args.out.with_suffix(".md"), measure.lines(figures) + "\n")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from . import augment, backbone, options, photos, prepare
 from .graph import BANDS, Clipped, Graph, Quantized, add_backbone, pool
-from .sources import PUBLIC
+from .sources import is_shop
 
 #: What is cached, in this order: (tap, pooling).
 PARTS: tuple[tuple[str, str], ...] = (
@@ -28,6 +28,8 @@ PARTS: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 WIDTHS = {(tap, how): backbone.TAP_CHANNELS[tap] * (BANDS[tap] if how == "bands" else 1) for tap, how in PARTS}
 WIDTH = sum(WIDTHS.values())
+#: What heads and embedding read, in this order; the last is what layer 4 gives.
+USED = ("l1.bands", "l2.bands", "l2.square", "l3.bands", "l3.square", "l4.mean")
 THUMB = 32
 BATCH = 4
 #: What layer 4 reads, where whole maps are kept to train it: (C, H, W), values from 0 to 3.
@@ -171,7 +173,7 @@ def plan(sources: list[str], views: int, other_views: int) -> list[tuple[str, st
 
     Shop photos are a round ahead: telling their many look-alikes apart needs the views most.
     """
-    shops = [s for s in sources if s in ("catalog", "studio") or s not in PUBLIC]
+    shops = [s for s in sources if is_shop(s)]
     others = [s for s in sources if s not in shops]
     steps = [(s, "clean") for s in sources]
     steps += [(s, view) for s in shops for view in ("query", "hard")]

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 
 @contextlib.contextmanager
@@ -29,3 +32,15 @@ def replacing(path: Path) -> Iterator[Path]:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """An npz file."""
+    with replacing(path) as staged, staged.open("wb") as f:
+        np.savez(f, **dict(arrays))
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file."""
+    with replacing(path) as staged:
+        staged.write_text(text, encoding="utf-8")

@@ -141,13 +141,7 @@ def train(model: Model, rows: list[dataset.Row], labels: dict[str, list[str]], a
     device = torch.device(args.device)
     photo = np.array([i for i, r in enumerate(rows) if r["split"] == "train"], np.int64)
     category = dataset.codes([r["category"] for r in rows])
-    weights = [p for n, p in model.whole.named_parameters() if n.endswith("weight")]
-    others = [p for n, p in model.whole.named_parameters() if not n.endswith("weight")]
-    groups = [
-        {"params": weights, "lr": args.lr, "weight_decay": 0.0},
-        {"params": others, "lr": args.lr * 0.2, "weight_decay": 0.0},
-        {"params": [*model.net.parameters(), *model.pulls.parameters()], "lr": args.lr_heads, "weight_decay": 1e-2},
-    ]
+    groups = loop.groups(model, model.whole, args.lr, args.lr_heads)
 
     def batches(epoch: int) -> loop.Batches:
         sampler = Sampler(np.arange(len(photo)), category[photo], args.batch, args.seed * 1000 + epoch, chunk=args.chunk)

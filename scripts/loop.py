@@ -35,6 +35,16 @@ class Trainee(nn.Module):
     pulls: nn.ModuleDict
 
 
+def groups(model: Trainee, layers: nn.Module, lr: float, lr_heads: float) -> list[dict[str, Any]]:
+    """What the optimizer takes: weights that start at +1 and -1, their biases and affines slower, heads."""
+    named = list(layers.named_parameters())
+    return [
+        {"params": [p for n, p in named if n.endswith("weight")], "lr": lr, "weight_decay": 0.0},
+        {"params": [p for n, p in named if not n.endswith("weight")], "lr": lr * 0.2, "weight_decay": 0.0},
+        {"params": [*model.net.parameters(), *model.pulls.parameters()], "lr": lr_heads, "weight_decay": 1e-2},
+    ]
+
+
 def losses(model: Trainee, x: Tensor, which: Tensor, targets: Targets, queue: Queue,
            args: argparse.Namespace) -> dict[str, Tensor]:  # fmt: skip
     """Losses of a batch whose second half holds the second view of its first half's photos.

@@ -121,19 +121,28 @@ def head(z: F32, accepted: F32, t: float | None = None, cut: float | None = None
     } | bounds  # fmt: skip
 
 
-def precision_at(query: F32, gallery: F32, query_label: NDArray[np.int64], gallery_label: NDArray[np.int64],
-                 query_id: NDArray[np.int64], gallery_id: NDArray[np.int64], k: int = 10) -> float:  # fmt: skip
-    """Share of the k nearest with the query's label; the query's own photo is left out, unlabelled too."""
+def shares_at(query: F32, gallery: F32, query_label: NDArray[np.int64], gallery_label: NDArray[np.int64],
+              query_id: NDArray[np.int64], gallery_id: NDArray[np.int64], k: int = 10) -> NDArray[np.float64]:  # fmt: skip
+    """For each query the share of its k nearest with its label, NaN where it has none; its own photo is left out,
+    unlabelled ones too."""
     keep = gallery_label >= 0
     gallery, gallery_label, gallery_id = gallery[keep], gallery_label[keep], gallery_id[keep]
     asked = np.flatnonzero(query_label >= 0)
-    total = 0.0
+    out = np.full(len(query), np.nan)
     for rows in np.array_split(asked, max(1, len(asked) // 256)):
         s = query[rows] @ gallery.T
         s[query_id[rows][:, None] == gallery_id[None, :]] = -2
         top = np.argpartition(-s, k, axis=1)[:, :k]
-        total += float((gallery_label[top] == query_label[rows][:, None]).mean(1).sum())
-    return total / max(1, len(asked))
+        out[rows] = (gallery_label[top] == query_label[rows][:, None]).mean(1)
+    return out
+
+
+def precision_at(query: F32, gallery: F32, query_label: NDArray[np.int64], gallery_label: NDArray[np.int64],
+                 query_id: NDArray[np.int64], gallery_id: NDArray[np.int64], k: int = 10) -> float:  # fmt: skip
+    """The mean of `shares_at` over labelled queries, 0 without any."""
+    shares = shares_at(query, gallery, query_label, gallery_label, query_id, gallery_id, k)
+    there = shares[~np.isnan(shares)]
+    return float(there.mean()) if len(there) else 0.0
 
 
 def retrieval(rows: list[dataset.Row], photo: NDArray[np.int64], z: F32) -> dict[str, float]:

@@ -75,6 +75,12 @@ class Axes:
         return out
 
 
+def spread(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each feature (n, d); one that hardly varies is not blown up."""
+    std = x.std(0)
+    return x.mean(0), std.clamp(min=0.05 * float(std.median()))
+
+
 class Net(nn.Module):
     """(n, k) to logits per head and a unit embedding (n, 256)."""
 

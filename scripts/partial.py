@@ -22,11 +22,10 @@ from torch import Tensor, nn
 from . import backbone, dataset, features, loop, measure, options
 from .interrupt import Interrupt
 from .layer4 import Layer4
-from .net import Axes, Net
+from .net import Axes, Net, spread
 from .train import Sampler, Targets, about, adjust, fit, last_layers, write
 
-FROZEN = ("l1.bands", "l2.bands", "l2.square", "l3.bands", "l3.square")
-TRAINED = ("l4.mean",)
+FROZEN, TRAINED = features.USED[:-1], features.USED[-1:]
 
 
 @dataclass
@@ -77,7 +76,7 @@ class Model(loop.Trainee):
 
 
 def batches(cached: Cached, category: NDArray[np.int64], args: argparse.Namespace,
-            epoch: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:  # fmt: skip
+            epoch: int) -> loop.Batches:  # fmt: skip
     """The batches of an epoch: a function of seed and epoch alone, so that a resumed run meets the same."""
     sampler = Sampler(cached.photo, category, args.batch, args.seed * 1000 + epoch, chunk=args.chunk)
     return sampler.epoch()
@@ -87,13 +86,7 @@ def train(model: Model, cached: Cached, rows: list[dataset.Row], labels: dict[st
           interrupt: Interrupt) -> bool:  # fmt: skip
     """Stage two; true when it is through."""
     category = dataset.codes([r["category"] for r in rows])
-    decayed = [p for name, p in model.layer4.named_parameters() if name.endswith("weight")]
-    others = [p for name, p in model.layer4.named_parameters() if not name.endswith("weight")]
-    groups = [
-        {"params": decayed, "lr": args.lr_layer4, "weight_decay": 0.0},
-        {"params": others, "lr": args.lr_layer4 * 0.2, "weight_decay": 0.0},
-        {"params": [*model.net.parameters(), *model.pulls.parameters()], "lr": args.lr_heads, "weight_decay": 1e-2},
-    ]
+    groups = loop.groups(model, model.layer4, args.lr_layer4, args.lr_heads)
 
     def look(_: int, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         maps = cached.maps(index).to(memory_format=torch.channels_last)
@@ -110,7 +103,7 @@ def train(model: Model, cached: Cached, rows: list[dataset.Row], labels: dict[st
 
 
 def pooled(model: Model, cached: Cached, index: NDArray[np.int64]) -> Tensor:
-    """Layer 4's output over views, in f32 (as the file that ships computes it)."""
+    """Layer 4's output over views, in f32 (as the file that ships computes it) where no autocast says otherwise."""
     out = torch.empty(len(index), 2048)
     with torch.no_grad():
         for i in range(0, len(index), 128):
@@ -161,8 +154,7 @@ def main() -> None:
     train_rows = [r if r["split"] == "train" else {**r, "path": ""} for r in rows]
     names = ["clean", *dataset.augmented_names(args.cache)[: args.views]]
     cached, axes = load(args, train_rows, names, None)
-    mean, std = cached.pooled.mean(0), cached.pooled.std(0)
-    std = std.clamp(min=0.05 * float(std.median()))
+    mean, std = spread(cached.pooled)
     torch.manual_seed(args.seed)
     x = torch.cat([cached.fixed, (cached.pooled - mean) / std], 1)
     net, pulls = fit(heads_only(args, args.epochs_heads, 0), x, cached.photo, rows, labels)
@@ -190,16 +182,12 @@ def heads_only(args: argparse.Namespace, epochs: int, bank: int) -> argparse.Nam
 
 def refit(model: Model, cached: Cached, rows: list[dataset.Row], labels: dict[str, list[str]], args: argparse.Namespace) -> None:
     """Stage three: layer 4's output of every view once, then heads and embedding on it."""
-    began, out = time.monotonic(), torch.empty(len(cached.photo), 2048)
+    began = time.monotonic()
     model.eval()
-    with torch.no_grad(), loop.autocast(args, out.device):
-        for i in range(0, len(out), 256):
-            maps = cached.maps(np.arange(i, min(i + 256, len(out)))).to(memory_format=torch.channels_last)
-            out[i : i + 256] = model.layer4(maps).float()
+    with loop.autocast(args, torch.device("cpu")):
+        out = pooled(model, cached, np.arange(len(cached.photo)))
     print(f"layer 4 of {len(out)} views: {time.monotonic() - began:.0f} s", flush=True)
-    model.mean.copy_(out.mean(0))
-    model.std.copy_(out.std(0))
-    model.std.clamp_(min=0.05 * float(model.std.median()))
+    model.mean, model.std = spread(out)
     x = torch.cat([cached.fixed, out.sub_(model.mean).div_(model.std)], 1)
     how = heads_only(args, args.epochs_refit, args.bank)
     net, pulls = fit(how, x, cached.photo, rows, labels, Targets.of(rows, labels, args.soft))

@@ -45,19 +45,9 @@ def f1_by_head(rows: list[dataset.Row], labels: dict[str, list[str]], said: meas
 
 def hits_at_10(rows: list[dataset.Row], asked: Asked) -> NDArray[np.float64]:
     """For each val photo the share of its ten nearest with its category, NaN where it has none."""
-    label = dataset.codes([r["category"] for r in rows])
-    gallery = asked.seen
-    known = label[gallery.photo] >= 0
-    z, there, who = gallery.z[known], label[gallery.photo][known], gallery.photo[known]
-    out = np.full(len(asked.val.photo), np.nan)
-    for i in range(0, len(out), 256):
-        part = asked.val.photo[i : i + 256]
-        s = asked.val.z[i : i + 256] @ z.T
-        s[part[:, None] == who[None]] = -2
-        top = np.argpartition(-s, 10, axis=1)[:, :10]
-        share = (there[top] == label[part][:, None]).mean(1)
-        out[i : i + 256] = np.where(label[part] >= 0, share, np.nan)
-    return out
+    label, gallery = dataset.codes([r["category"] for r in rows]), asked.seen
+    who, there = asked.val.photo, gallery.photo
+    return measure.shares_at(asked.val.z, gallery.z, label[who], label[there], who, there)
 
 
 class Scored:

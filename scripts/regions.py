@@ -63,10 +63,14 @@ class Head(nn.Module):
         return self.steps(l1, l2, l3)["out"]
 
 
+def allowed(bits: Tensor) -> Tensor:
+    """Bits (N, H, W) to one plane a class (N, classes, H, W), true where the class counts as right."""
+    return ((bits[:, None] >> torch.arange(len(CLASSES))[None, :, None, None]) & 1) > 0
+
+
 def loss(logits: Tensor, accepted: Tensor) -> Tensor:
     """Mean of -log(sum of the accepted classes' probabilities) over judged cells; `accepted` holds bits (N, H, W)."""
-    allowed = (accepted[:, None] >> torch.arange(len(CLASSES))[None, :, None, None]) & 1
-    logp = torch.log_softmax(logits, 1).masked_fill(allowed == 0, -1e4).logsumexp(1)
+    logp = torch.log_softmax(logits, 1).masked_fill(~allowed(accepted), -1e4).logsumexp(1)
     return -logp[accepted > 0].mean()
 
 
@@ -96,8 +100,7 @@ def fill(args: argparse.Namespace, rows: list[dataset.Row]) -> None:
         for tap, value in zip(MAPS, net.run(None, {"image": photos.normalize(x)}), strict=True):
             maps[tap][i : i + n] = np.rint(np.asarray(value)[:n] / STEP)
     about = np.array([(s.kind, s.key, str(s.view), str(int(s.val))) for s in samples])
-    with files.replacing(folder / "truth.npz") as staged, staged.open("wb") as f:
-        np.savez(f, bits=bits, pixels=pixels, about=about)
+    files.write_arrays(folder / "truth.npz", {"bits": bits, "pixels": pixels, "about": about})
     print(f"{len(samples)} samples in {folder}", flush=True)
 
 
@@ -112,7 +115,7 @@ class Cached:
 
     def take(self, index: NDArray[np.int64]) -> list[Tensor]:
         """The maps of some samples, f32."""
-        return [torch.from_numpy(self.maps[tap][np.sort(index)]).float() * STEP for tap in MAPS]
+        return [torch.from_numpy(self.maps[tap][index]).float() * STEP for tap in MAPS]
 
     def where(self, kind: str, val: bool) -> NDArray[np.int64]:
         """Samples of a kind on one side."""
@@ -151,12 +154,11 @@ def judged(head: Head, cached: Cached, index: NDArray[np.int64]) -> dict[str, An
     said_sum, true_sum, right, total = np.zeros(len(CLASSES)), np.zeros(len(CLASSES)), 0, 0
     with torch.no_grad():
         for i in range(0, len(index), 32):
-            part = np.sort(index[i : i + 32])
+            part = index[i : i + 32]
             logits = head(*cached.take(part))
             bits = cached.bits[torch.from_numpy(part)]
-            allowed = ((bits[:, None] >> torch.arange(len(CLASSES))[None, :, None, None]) & 1) > 0
             said = logits.argmax(1)
-            truth = logits.masked_fill(~allowed, -1e9).argmax(1)
+            truth = logits.masked_fill(~allowed(bits), -1e9).argmax(1)
             known = bits > 0
             right += int((said == truth)[known].sum())
             total += int(known.sum())
@@ -270,10 +272,8 @@ def main() -> None:
         shown = " ".join(f"{c} {v:.3f}" for c, v in found["iou"].items())
         print(f"{kind}: {found['pictures']} pictures, cells {found['cells']:.3f}, IoU {shown}")
     some = np.random.default_rng(args.seed).permutation(np.concatenate([cached.where(kind, False) for kind in MIX]))[:480]
-    arrays: dict[str, Any] = {**state(head), **ranges_of(head, cached, some)}
-    with files.replacing(args.out) as staged, staged.open("wb") as f:
-        np.savez(f, **arrays)
-    args.out.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n")
+    files.write_arrays(args.out, {**state(head), **ranges_of(head, cached, some)})
+    files.write_text(args.out.with_suffix(".json"), json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

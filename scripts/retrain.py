@@ -135,8 +135,7 @@ def main() -> None:
             raise SystemExit(f"{step.name} failed with code {code}; what is done stays, the same command goes on")
         ended = ended or (code if code == step.refusal else 0)
         done.append(key(step))
-        with files.replacing(state) as staged:
-            staged.write_text(json.dumps(done))
+        files.write_text(state, json.dumps(done))
     raise SystemExit(ended)
 
 

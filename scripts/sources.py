@@ -20,6 +20,11 @@ OWN_REQUIRED = ("file", "product_id")
 OWN_OPTIONAL = ("image_id", "title", "split", *HEADS)
 
 
+def is_shop(source: str) -> bool:
+    """Shop photos, whose many look-alikes have to be told apart: catalog, studio and sets of your own."""
+    return source in ("catalog", "studio") or source not in PUBLIC
+
+
 @dataclass
 class Labeled:
     """A photo with its labels, and where both stand."""

@@ -5,6 +5,7 @@ Why apart from prepare: pure functions of a row, so that every rule is tested wi
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 from pathlib import Path
@@ -22,11 +23,17 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
 
 
+@functools.cache
+def read(path: Path) -> dict[str, Any]:
+    """The file, read once a process: some callers ask for every photo."""
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
 class Taxonomy:
     """The rules of taxonomy.toml."""
 
     def __init__(self, path: Path = FILE) -> None:
-        self.rules: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        self.rules = read(path)
 
     def cells(self, source: str, row: Row) -> Cells:
         """The cell of every head, blank where the source does not say."""

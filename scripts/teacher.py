@@ -17,15 +17,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from . import dataset, files, measure, options, photos, split, train
-from .net import Axes
+from . import dataset, features, files, measure, options, photos, split, train
+from .net import Axes, spread
 from .taxonomy import Taxonomy
 
 F32 = NDArray[np.float32]
 #: The network's last pooled features, by their place in the TFLite file, and the step and offset of its int8 values.
 POOLED, WIDTH = 171, 1280
 STEP, OFFSET = 0.0235294122248888, 128
-PARTS = ["l1.bands", "l2.bands", "l2.square", "l3.bands", "l3.square", "l4.mean"]
 
 _net: Any = None
 
@@ -98,7 +97,7 @@ def inputs(args: argparse.Namespace, rows: list[dataset.Row], which: str) -> tor
     if which in ("teacher", "both"):
         parts.append(standardised(features_of(args, rows)))
     if which in ("own", "both"):
-        seen = dataset.views(args.cache, rows, ["clean"], dataset.columns(PARTS))
+        seen = dataset.views(args.cache, rows, ["clean"], dataset.columns(list(features.USED)))
         if len(seen) < len(rows):
             raise SystemExit(f"{len(rows) - len(seen)} photos are not in the cache: run scripts.features first")
         own = np.empty_like(seen.x)
@@ -110,7 +109,8 @@ def inputs(args: argparse.Namespace, rows: list[dataset.Row], which: str) -> tor
 def standardised(x: NDArray[np.float16]) -> torch.Tensor:
     """Each feature to mean 0 and deviation 1."""
     wide = torch.from_numpy(x.astype(np.float32))
-    return (wide - wide.mean(0)) / wide.std(0).clamp(min=0.05 * float(wide.std(0).median()))
+    mean, std = spread(wide)
+    return (wide - mean) / std
 
 
 def applies(rows: list[dataset.Row], labels: dict[str, list[str]]) -> dict[str, NDArray[np.bool_]]:
@@ -175,9 +175,7 @@ def main() -> None:
             shown = " ".join(f"{h} {f['accuracy']:.3f}/{f['macro_f1']:.3f}" for h, f in figures.items() if "macro_f1" in f)
             print(f"{which}: {shown}; frequent categories {figures['category_30']['accuracy']:.4f}", flush=True)
         return
-    with files.replacing(args.out) as staged, staged.open("wb") as f:
-        arrays: dict[str, Any] = {"paths": np.array([r["path"] for r in rows]), **soft(args, rows, labels)}
-        np.savez(f, **arrays)
+    files.write_arrays(args.out, {"paths": np.array([r["path"] for r in rows]), **soft(args, rows, labels)})
     print(f"{args.out}: soft targets of {len(rows)} photos")
 
 

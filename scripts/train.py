@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import dataset, features, measure, options
+from . import dataset, features, files, measure, options
 from .net import Axes, Net, Prototypes, accepted_loss, instance_loss, soft_loss
 
 #: What each head's loss counts. The colour a merchant writes is hard and matters to shoppers.
@@ -190,10 +190,9 @@ def last_layers(net: Net, folded: Callable[[Tensor], NDArray[np.float32]]) -> di
 
 def write(path: Path, arrays: dict[str, Any], labels: dict[str, list[str]], parts: list[str], notes: dict[str, object]) -> None:
     """`path` as npz, and what it holds beside it as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **arrays)
+    files.write_arrays(path, arrays)
     about = {"labels": labels, "parts": parts, **notes}
-    path.with_suffix(".json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
+    files.write_text(path.with_suffix(".json"), json.dumps(about, indent=1, sort_keys=True) + "\n")
 
 
 def save(path: Path, net: Net, axes: Axes, labels: dict[str, list[str]], parts: list[str], notes: dict[str, object]) -> None:
@@ -218,8 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     options.add_common(parser)
     parser.add_argument("--out", type=Path, default=options.home() / "trained.npz")
-    parts = "l1.bands,l2.bands,l2.square,l3.bands,l3.square,l4.mean"
-    parser.add_argument("--parts", default=parts, help="pooled features to use")
+    parser.add_argument("--parts", default=",".join(features.USED), help="pooled features to use")
     parser.add_argument("--axes", type=int, default=1536)
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--dropout", type=float, default=0.4)

@@ -69,8 +69,7 @@ def main() -> None:
     rows = dataset.read(args.table, args.sources)
     champion = Bundle.open(args.champion) if args.champion else None
     text = page(args, rows, Bundle.open(args.model), champion)
-    with files.replacing(args.out) as staged:
-        staged.write_text(text, encoding="utf-8")
+    files.write_text(args.out, text)
     print(f"{args.out}: {len(text) / 1e6:.1f} MB")
 
 
