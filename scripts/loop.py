@@ -7,7 +7,6 @@ the epoch alone: a run that was killed ends with the same weights, bit for bit o
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Callable
@@ -142,15 +141,6 @@ def stopped(args: argparse.Namespace, interrupt: Interrupt) -> SystemExit:
     return SystemExit(STOPPED)
 
 
-def fingerprint(args: argparse.Namespace) -> str:
-    """The settings that a checkpoint depends on."""
-    ignored = {
-        "checkpoint", "checkpoint_minutes", "out", "cloud", "epochs_refit", "bank", "unmeasured", "tau", "device", "photos",
-        "weights", "cache",
-    }  # fmt: skip
-    return json.dumps({k: str(v) for k, v in sorted(vars(args).items()) if k not in ignored})
-
-
 def run(model: Trainee, groups: list[dict[str, Any]], epochs: int, batches: Callable[[int], Batches],
         look: Callable[[int, NDArray[np.int64]], tuple[Tensor, Tensor]], targets: Targets, args: argparse.Namespace,
         interrupt: Interrupt) -> bool:  # fmt: skip
@@ -169,7 +159,7 @@ def run(model: Trainee, groups: list[dict[str, Any]], epochs: int, batches: Call
     torch.manual_seed(args.seed)
     if args.checkpoint.exists():
         state = torch.load(args.checkpoint, weights_only=True, map_location="cpu")
-        if state.get("settings", fingerprint(args)) != fingerprint(args):
+        if state.get("settings", options.fingerprint(args)) != options.fingerprint(args):
             raise SystemExit(f"{args.checkpoint} was made with other settings: remove it to start afresh")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -184,7 +174,7 @@ def run(model: Trainee, groups: list[dict[str, Any]], epochs: int, batches: Call
         state = {
             "model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(),
             "mean": mean.values, "mean_steps": mean.steps, "step": step, "queue_z": queue.z, "queue_product": queue.product,
-            "rng": torch.get_rng_state(), "settings": fingerprint(args),
+            "rng": torch.get_rng_state(), "settings": options.fingerprint(args),
         }  # fmt: skip
         with files.replacing(args.checkpoint) as staged:
             torch.save(state, staged)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 from pathlib import Path
@@ -66,3 +67,12 @@ def own_folder(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"the folder's name {folder.name!r} cannot name a source: letters, digits, _ . - only, "
                                          f"and none of {', '.join(PUBLIC)}")  # fmt: skip
     return folder
+
+
+def fingerprint(args: argparse.Namespace) -> str:
+    """The settings that a checkpoint or a score depends on."""
+    ignored = {
+        "checkpoint", "checkpoint_minutes", "out", "cloud", "epochs_refit", "bank", "unmeasured", "tau", "device", "photos",
+        "weights", "cache", "scores",
+    }  # fmt: skip
+    return json.dumps({k: str(v) for k, v in sorted(vars(args).items()) if k not in ignored})

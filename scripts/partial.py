@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from . import backbone, dataset, features, loop, measure, options
+from . import backbone, dataset, features, loop, measure, options, search, split
 from .interrupt import Interrupt
 from .layer4 import Layer4
 from .net import Axes, Net, spread
@@ -37,6 +37,11 @@ class Cached:
     photo: NDArray[np.int64]
     files: list[NDArray[np.uint8]]
     where: NDArray[np.int64]  # (n, 2): file and row in it
+
+    def of(self, index: NDArray[np.int64]) -> Cached:
+        """Some of the views."""
+        some = torch.from_numpy(index)
+        return Cached(self.fixed[some], self.pooled[some], self.photo[index], self.files, self.where[index])
 
     def maps(self, index: NDArray[np.int64]) -> Tensor:
         """(len(index), 1024, 14, 14) f32, read from disk in the order of the files."""
@@ -147,6 +152,8 @@ def main() -> None:
     parser.add_argument("--epochs-refit", type=int, default=24, help="of stage three; 0 keeps what stage two ended with")
     parser.add_argument("--bank", type=int, default=8192, help="negatives beside the batch in stage three")
     parser.add_argument("--views", type=int, default=99)
+    search.add_options(parser)
+    parser.add_argument("--epochs-search", type=int, default=1, help="of stage two in each fit of the search")
     parser.add_argument("--unmeasured", action="store_true", help="no figures: `evaluate` takes them from the exported file")
     args = options.parse(parser)
     rows = dataset.read(args.table, args.sources)
@@ -154,14 +161,15 @@ def main() -> None:
     train_rows = [r if r["split"] == "train" else {**r, "path": ""} for r in rows]
     names = ["clean", *dataset.augmented_names(args.cache)[: args.views]]
     cached, axes = load(args, train_rows, names, None)
-    mean, std = spread(cached.pooled)
-    torch.manual_seed(args.seed)
-    x = torch.cat([cached.fixed, (cached.pooled - mean) / std], 1)
-    net, pulls = fit(heads_only(args, args.epochs_heads, 0), x, cached.photo, rows, labels)
-    del x
-    model = Model(Layer4(backbone.load(args.weights)), net.train(), pulls, mean, std)
     torch.set_num_threads(args.threads)
     with Interrupt(args.cloud) as interrupt:
+        if args.folds:
+            clean = dataset.clean_rows(args.cache, train_rows, names)
+            change = search.search("partial", args, without(cached, clean, rows, labels, interrupt))
+            if change is None:
+                raise loop.stopped(args, interrupt)
+            vars(args).update(change)
+        model = begin(args, cached, rows, labels)
         if not train(model, cached, rows, labels, args, interrupt):
             raise loop.stopped(args, interrupt)
     if args.epochs_refit:
@@ -172,6 +180,34 @@ def main() -> None:
         figures = evaluate(model, args, rows, labels, axes)
         print(measure.lines(figures))
     save(args.out, model, axes, labels, about(args, "partial", figures, len(cached.photo)))
+
+
+def begin(args: argparse.Namespace, cached: Cached, rows: list[dataset.Row], labels: dict[str, list[str]]) -> Model:
+    """Stage one: layer 4 as published, heads and embedding fitted on what it gives."""
+    mean, std = spread(cached.pooled)
+    torch.manual_seed(args.seed)
+    x = torch.cat([cached.fixed, (cached.pooled - mean) / std], 1)
+    net, pulls = fit(heads_only(args, args.epochs_heads, 0), x, cached.photo, rows, labels)
+    return Model(Layer4(backbone.load(args.weights)), net.train(), pulls, mean, std)
+
+
+def without(cached: Cached, clean: NDArray[np.int64], rows: list[dataset.Row], labels: dict[str, list[str]],
+            interrupt: Interrupt) -> search.Fit:  # fmt: skip
+    """How the search fits: stages one and two in short, judged on clean photos of the fold held back."""
+
+    def one(how: argparse.Namespace, k: int) -> float | None:
+        fold = np.array([split.fold(rows[i]["product_id"], how.folds) for i in cached.photo])
+        own = np.flatnonzero(fold != k)
+        quick = argparse.Namespace(**{**vars(how), "epochs": how.epochs_search, "checkpoint": search.checkpoint(how)})
+        part = cached.of(own)
+        model = begin(quick, part, rows, labels)
+        if not train(model, part, rows, labels, quick, interrupt):
+            return None
+        quick.checkpoint.unlink()
+        said = answers(model, cached, clean[fold[clean] == k])
+        return search.score(said.logits, said.photo, rows, labels)
+
+    return one
 
 
 def heads_only(args: argparse.Namespace, epochs: int, bank: int) -> argparse.Namespace:

@@ -85,11 +85,24 @@ def session(weights: Path, threads: int, batch: int) -> ort.InferenceSession:
     return ort.InferenceSession(g.model(batch, out, "vitrine").SerializeToString(), settings, ["CPUExecutionProvider"])
 
 
+def asked(args: argparse.Namespace) -> str:
+    """What the cached samples depend on."""
+    named = ("photos", "weights", "table", "sources", "views", "rendered", "shop")
+    return json.dumps({name: str(getattr(args, name)) for name in named})
+
+
+def is_filled(folder: Path, args: argparse.Namespace) -> bool:
+    """True where the cache holds the samples that are asked for."""
+    truth = folder / "truth.npz"
+    return truth.exists() and str(np.load(truth)["asked"]) == asked(args)
+
+
 def fill(args: argparse.Namespace, rows: list[dataset.Row]) -> None:
     """Cache samples, their truth and their maps."""
     samples, pixels, bits = regions_data.gather(args, rows)
     folder = args.cache / "regions"
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "truth.npz").unlink(missing_ok=True)  # the maps of other samples are about to be written over
     maps = {tap: open_memmap(folder / f"{tap}.npy", "w+", "uint8", (len(samples), *shape)) for tap, shape in MAPS.items()}
     batch = 4
     net = session(args.weights, args.threads, batch)
@@ -100,7 +113,7 @@ def fill(args: argparse.Namespace, rows: list[dataset.Row]) -> None:
         for tap, value in zip(MAPS, net.run(None, {"image": photos.normalize(x)}), strict=True):
             maps[tap][i : i + n] = np.rint(np.asarray(value)[:n] / STEP)
     about = np.array([(s.kind, s.key, str(s.view), str(int(s.val))) for s in samples])
-    files.write_arrays(folder / "truth.npz", {"bits": bits, "pixels": pixels, "about": about})
+    files.write_arrays(folder / "truth.npz", {"bits": bits, "pixels": pixels, "about": about, "asked": asked(args)})
     print(f"{len(samples)} samples in {folder}", flush=True)
 
 
@@ -263,7 +276,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = options.parse(parser)
     folder = args.cache / "regions"
-    if not (folder / "truth.npz").exists():
+    if not is_filled(folder, args):
         fill(args, dataset.read(args.table, args.sources))
     cached = Cached(folder)
     head = train(cached, args)

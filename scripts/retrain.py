@@ -55,13 +55,14 @@ def steps(args: argparse.Namespace, run: Path) -> list[Step]:
     if args.teacher:
         plan += [Step("teacher", [*common, "--teacher", str(args.teacher), "--out", soft])]
     if partial:
-        kept = ["--checkpoint", str(run / "partial.ckpt"), "--cloud", args.cloud, "--unmeasured"]
+        kept = ["--checkpoint", str(run / "partial.ckpt"), "--cloud", args.cloud, "--unmeasured", "--folds", str(args.folds)]
         plan += [Step("partial", [*common, *taught, "--out", trained, *kept])]
     else:
         linear = str(run / "linear.npz") if args.recipe == "full" else trained
         plan += [Step("train", [*common, *taught, "--out", linear, "--folds", str(args.folds)])]
         if args.recipe == "full":
-            kept = ["--start", linear, "--checkpoint", str(run / "full.ckpt"), "--cloud", args.cloud]
+            kept = ["--start", linear, "--checkpoint", str(run / "full.ckpt"), "--cloud", args.cloud, "--folds",
+                    str(args.folds)]  # fmt: skip
             plan += [Step("full", [*common, *taught, "--out", trained, *kept])]
     if to_learn:
         plan += [Step("regions", [*common, "--out", regions])]

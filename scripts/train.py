@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import dataset, features, files, measure, options
+from . import dataset, features, files, measure, options, search, split
 from .net import Axes, Net, Prototypes, accepted_loss, instance_loss, soft_loss
 
 #: What each head's loss counts. The colour a merchant writes is hard and matters to shoppers.
@@ -235,7 +235,7 @@ def main() -> None:
     parser.add_argument("--evenness", type=float, default=0.6, help="how far axes are whitened")
     parser.add_argument("--views", type=int, default=99, help="augmented views to use at most")
     parser.add_argument("--tau", type=float, default=0.3, help="of the logit adjustment; 0: none")
-    parser.add_argument("--folds", type=int, default=0, help="folds of a search of the settings first (scripts.search); 0: none")
+    search.add_options(parser)
     parser.add_argument("--epochs-search", type=int, default=4, help="of each fit of the search")
     parser.add_argument("--soft", type=Path, help="the teacher's targets (scripts.teacher), a loss beside the labels")
     parser.add_argument("--soft-weight", type=float, default=1.0)
@@ -250,13 +250,19 @@ def main() -> None:
     clean = dataset.views(args.cache, train_rows, ["clean"], columns)
     print(f"{len(seen)} views of {len(np.unique(seen.photo))} photos: {names}", flush=True)
     axes = Axes.fit(clean.x, args.axes, args.evenness)
+    x = axes.turn(seen.x)
     if args.folds:
-        from . import search  # it trains with this module
+        fold = np.array([split.fold(rows[i]["product_id"], args.folds) for i in seen.photo])
+        clean_rows = dataset.clean_rows(args.cache, train_rows, names)
 
-        # Views come source by source, and within one name by name.
-        as_they_are = dataset.clean_rows(args.cache, train_rows, names)
-        vars(args).update(search.search(args, axes.turn(seen.x), seen.photo, as_they_are, rows, labels))
-    net, _ = fit(args, axes.turn(seen.x), seen.photo, rows, labels, Targets.of(rows, labels, args.soft))
+        def without(how: argparse.Namespace, k: int) -> float:
+            own, held = np.flatnonzero(fold != k), clean_rows[fold[clean_rows] == k]
+            quick = argparse.Namespace(**{**vars(how), "epochs": args.epochs_search, "bank": 0})
+            net, _ = fit(quick, x[torch.from_numpy(own)], seen.photo[own], rows, labels)
+            return search.score(predict(net, x[torch.from_numpy(held)])[0], seen.photo[held], rows, labels)
+
+        vars(args).update(search.search("linear", args, without) or {})
+    net, _ = fit(args, x, seen.photo, rows, labels, Targets.of(rows, labels, args.soft))
     adjust(net, rows, labels, args.tau)
     figures = measure.on_cache(args.cache, rows, labels, columns, lambda x: predict(net, axes.turn(x)))
     print(measure.lines(figures))

@@ -1,5 +1,8 @@
 """The region head: its truth, its loss, and that the exported nodes say what the trained module says."""
 
+import argparse
+from pathlib import Path
+
 import numpy as np
 import onnxruntime as ort
 import torch
@@ -90,3 +93,12 @@ def test_exported_nodes_say_what_the_head_says() -> None:
     assert np.abs(said - expected).max() < 0.05  # int8 weights here, and maps from the int8 backbone there
     assert np.abs(outputs[Quantized][0] - said).max() < 0.1
     assert backbone.ACT_RANGE == (0.0, 3.0)
+
+
+def test_samples_of_other_options_are_made_anew(tmp_path: Path) -> None:
+    names = ("photos", "weights", "table", "sources", "views", "rendered", "shop")
+    args = argparse.Namespace(**dict.fromkeys(names, 1))
+    assert not regions.is_filled(tmp_path, args)
+    np.savez(tmp_path / "truth.npz", asked=regions.asked(args))
+    assert regions.is_filled(tmp_path, args)
+    assert not regions.is_filled(tmp_path, argparse.Namespace(**(vars(args) | {"rendered": 2})))

@@ -1,5 +1,6 @@
 """The rule of the search, and what a run of everything consists of."""
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,10 @@ def test_within_the_noise_the_first_listed_is_taken() -> None:
 
 def test_what_is_clearly_better_is_taken() -> None:
     assert search.pick(np.array([[0.70, 0.71, 0.70], [0.81, 0.82, 0.81]])) == 1
-    assert search.GRID[0] == {}
+    assert all(grid[0] == {} for grid in search.GRIDS.values())
 
 
 def planned(tmp_path: Path, *arguments: str) -> list[retrain.Step]:
-    import argparse
-
     folder = tmp_path / "corrections"
     folder.mkdir(exist_ok=True)
     (folder / "labels.csv").write_text("file,product_id\n")
@@ -56,3 +55,23 @@ def test_every_step_is_a_module(tmp_path: Path) -> None:
     for step in planned(tmp_path, "partial"):
         here = options.REPOSITORY / "scripts" / step.name
         assert here.with_suffix(".py").exists() or (here / "__main__.py").exists(), step.name
+
+
+def test_a_stopped_search_goes_on_where_it_was(tmp_path: Path) -> None:
+    args = argparse.Namespace(folds=2, scores=None, out=tmp_path / "t.npz", seed=0)
+    asked: list[tuple[dict[str, object], int]] = []
+
+    def fit(stop_after: int) -> search.Fit:
+        def one(how: argparse.Namespace, k: int) -> float | None:
+            asked.append((vars(how), k))
+            return None if len(asked) > stop_after else 0.5 + 0.3 * (getattr(how, "lr", 0) == 1e-4)
+
+        return one
+
+    assert search.search("full", args, fit(3)) is None
+    assert len(asked) == 4
+    assert search.search("full", args, fit(100)) == {"lr": 1e-4}
+    assert len(asked) == 4 + 2 * len(search.GRIDS["full"]) - 3
+    args.seed = 1
+    search.search("full", args, fit(100))
+    assert len(asked) == 4 + 4 * len(search.GRIDS["full"]) - 3, "other settings: all anew"
