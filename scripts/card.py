@@ -23,11 +23,11 @@ LICENCES = {
 
 #: What a recipe trains, for people.
 RECIPES = {
-    "linear": "heads and embedding on frozen features", "partial": "layer 4, heads and embedding, from cached maps",
+    "linear": "heads and embedding on frozen features", "partial": "attended features, heads and embedding, from cached maps",
     "full": "every layer",
 }  # fmt: skip
 TUNED = {
-    "linear": "Not fine-tuned.", "partial": "Layer 4 was fine-tuned, its weights are stored as int8 rows.",
+    "linear": "Not fine-tuned.", "partial": "Not fine-tuned.",
     "full": "Fine-tuned whole, its weights are stored as int8 rows.",
 }  # fmt: skip
 
@@ -46,6 +46,8 @@ def text(name: str, about: dict[str, Any], figures: dict[str, Any], heads: list[
     ]
     out = [f"# Model card: {name}", ""]
     recipe = about.get("recipe", "linear")
+    tuned = "Layer 4 was fine-tuned, its weights are stored as int8 rows."
+    tuned = tuned if about.get("settings", {}).get("layer4") else TUNED[recipe]
     out += [
         f"A ResNet-50 with {len(heads)} attribute heads, a 256-d embedding{' and a region map' if has_regions else ''}, trained "
         f"on {about.get('views', 'the')} cached views. Recipe: {RECIPES[recipe]}. Pooled features: {', '.join(about['parts'])}.",
@@ -69,7 +71,7 @@ def text(name: str, about: dict[str, Any], figures: dict[str, Any], heads: list[
     out += [
         "", "## Backbone", "",
         "ResNet-50 with 1-bit weights and 2-bit activations (ImageNet), Xilinx ResNet50-PYNQ w1a2_v1.0, BSD-3-Clause; "
-        f"run here in floating point. {TUNED[recipe]} Notice: it stands at the end and must be kept.",
+        f"run here in floating point. {tuned} Notice: it stands at the end and must be kept.",
         "", "## Figures", "",
         "On validation photos whose product or sender never trained, near-duplicates included. Settings were "
         "chosen, temperatures and thresholds fitted on the same photos, so accuracy, calibration, "
@@ -103,7 +105,9 @@ def notes(figures: dict[str, Any]) -> list[str]:
         "of all catalog photos, of val catalog photos. `recall_query`: val catalog photos re-cropped to 80 to 90 % of "
         "their area, mirrored, brightened x1.1 to 1.25 and re-compressed (JPEG 50 to 70) find their own file first among "
         "all catalog photos; `recall_hard`: 64 to 81 % of the area. `_same_bytes` also accepts "
-        "a byte-identical file under another id, `_same_title` the same product or title too."
+        "a byte-identical file under another id, `_same_title` the same product or title too. `pairs_*`: studio photos (3:4) "
+        "whose product has a catalog photo (squashed to a square): the share that finds it first, how alike the two "
+        "embeddings are (cosine), and how often both have the same first label (mean over heads, and the head with the least)."
     ]
     if twins := figures.get("twins"):
         out[0] += (

@@ -217,7 +217,9 @@ def figures(rows: list[dataset.Row], labels: dict[str, list[str]], seen: Answers
 
 
 def pairs(rows: list[dataset.Row], seen: Answers, product: NDArray[np.int64]) -> dict[str, float]:
-    """How often a studio photo finds a catalog photo of its own product first among all catalog photos."""
+    """How often a studio photo finds a catalog photo of its own product first among all catalog photos; and whether the
+    true 3:4 photo and the squashed one of a product give the same answer: cosine, and top labels that are equal (mean over
+    heads and the least of a head)."""
     source = np.array([rows[i]["source"] for i in seen.photo])
     gallery = np.flatnonzero(source == "catalog")
     held = set(product[seen.photo[gallery]].tolist())
@@ -228,6 +230,11 @@ def pairs(rows: list[dataset.Row], seen: Answers, product: NDArray[np.int64]) ->
     right = product[seen.photo[gallery[nearest]]] == product[seen.photo[asked]]
     val = np.array([rows[i]["split"] == "val" for i in seen.photo[asked]])
     out = {"pairs_all": float(right.mean()), "n_pairs_all": len(right)}
+    first = {int(p): int(k) for k, p in zip(gallery[::-1], product[seen.photo[gallery]][::-1], strict=True)}
+    twin = np.array([first[p] for p in product[seen.photo[asked]].tolist()])
+    alike = [float((z[asked].argmax(1) == z[twin].argmax(1)).mean()) for z in seen.logits.values()]
+    out |= {"pairs_cosine": float((seen.z[asked] * seen.z[twin]).sum(1).mean())}
+    out |= {"pairs_same_labels": float(np.mean(alike)), "pairs_same_labels_least": min(alike)} if alike else {}
     return out | ({"pairs_val": float(right[val].mean()), "n_pairs_val": int(val.sum())} if val.any() else {})
 
 
