@@ -142,7 +142,7 @@ def publish(folder: Path, files: dict[str, bytes], listing: dict[str, Any]) -> N
 def load_trained(trained: Path, region_head: Path | None) -> tuple[dict[str, F32], dict[str, list[str]]]:
     """Weights by name, with those of the region head where given, and the labels of each head that has any."""
     about = json.loads(trained.with_suffix(".json").read_text())
-    weights = dict(np.load(trained)) | (dict(np.load(region_head)) if region_head else {})
+    weights = dict(np.load(trained)) | (regions.load(region_head) if region_head else {})
     return weights, {head: about["labels"][head] for head in HEADS if about["labels"].get(head)}
 
 
@@ -151,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     options.add_common(parser)
     parser.add_argument("--trained", type=Path, default=options.home() / "trained.npz")
-    parser.add_argument("--regions", type=Path, help="weights of the region head (scripts.regions)")
+    parser.add_argument("--regions", type=Path, help="weights of the region head (scripts.regions), or a bundle that has one")
     parser.add_argument("--figures", type=Path, help="JSON of `evaluate` on this model: refits thresholds, fills the card")
     parser.add_argument("--out", type=Path, default=options.REPOSITORY / "models/default")
     parser.add_argument("--date", default=datetime.date.today().isoformat(), help="first part of the version")

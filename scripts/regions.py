@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import torch
 from numpy.lib.format import open_memmap
@@ -214,6 +215,30 @@ def ranges_of(head: Head, cached: Cached, index: NDArray[np.int64]) -> dict[str,
 def state(head: Head) -> dict[str, F32]:
     """Weights by name, as the exporter reads them."""
     return {f"regions.{name}": value.detach().float().contiguous().numpy() for name, value in head.state_dict().items()}
+
+
+def load(path: Path) -> dict[str, F32]:
+    """The head by name, from the file that this command wrote or from a bundle that has one."""
+    return of_bundle(path) if path.is_dir() else dict(np.load(path))
+
+
+def of_bundle(folder: Path) -> dict[str, F32]:
+    """The head of a bundle, as `add` put it into `model.onnx`: exported again it is the same, bit for bit."""
+    graph = onnx.load(folder / "model.onnx").graph
+    held = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
+    made = {n.output[0]: n for n in graph.node}
+    if "regions.out" not in made:
+        raise SystemExit(f"{folder} has no region map")
+    out: dict[str, F32] = {}
+    for name in ("low", "mid", "high", "mix", "out"):
+        conv = made[f"regions.{name}"]
+        q, scale, _ = (held[i] for i in made[conv.input[1]].input)
+        out[f"regions.{name}.weight"] = q.astype(np.float32) * scale.reshape(-1, 1, 1, 1)
+        out[f"regions.{name}.bias"] = held[conv.input[2]]
+    clips = {n.input[0]: n for n in graph.node if n.op_type == "Clip"}
+    limits = {name: clips[f"regions.{name}"] for name in ("low", "mid", "high", "out")}
+    limits |= {"joined": made[made["regions.mix"].input[0]], "mixed": made[made["regions.out"].input[0]]}
+    return out | {f"regions.range.{name}": held[clip.input[2]] for name, clip in limits.items()}
 
 
 def add(g: Graph, taps: dict[str, str], category: str, trained: dict[str, F32], categories: list[str], ranges: Ranges) -> str:

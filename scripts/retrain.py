@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--metric", default="mean_macro_f1", help="what it must be better in (see scripts.promote)")
     parser.add_argument("--report", type=Path, help="HTML file; beside the bundle where not stated")
     parser.add_argument("--teacher", type=Path, help="MobileNetV2 as TFLite: teach with its word too")
-    parser.add_argument("--regions", type=Path, help="weights of a region head to take: it does not depend on your labels")
+    parser.add_argument("--regions", type=Path, help="a region head, or a bundle that has one: it does not depend on your labels")
     parser.add_argument("--views", type=int, default=3, help="augmented views of each photo")
     parser.add_argument("--folds", type=int, default=0, help="cross-validated search of the settings before training")
     parser.add_argument("--without", default="", help="heads to leave out, comma-separated")

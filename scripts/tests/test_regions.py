@@ -62,7 +62,7 @@ def test_views_turn_photo_and_truth_alike() -> None:
 
 
 @needs_weights
-def test_exported_nodes_say_what_the_head_says() -> None:
+def test_exported_nodes_say_what_the_head_says(tmp_path: Path) -> None:
     torch.manual_seed(0)
     head = regions.Head().eval()
     rng = np.random.default_rng(0)
@@ -81,6 +81,11 @@ def test_exported_nodes_say_what_the_head_says() -> None:
     for ranges in (Clipped(), Quantized()):
         proto = export.build(WEIGHTS, trained, labels, PARTS, ranges)
         net = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+        if isinstance(ranges, Clipped):
+            whole = proto.SerializeToString(deterministic=True)
+            (tmp_path / "model.onnx").write_bytes(whole)
+            again = export.build(WEIGHTS, trained | regions.load(tmp_path), labels, PARTS, ranges)
+            assert again.SerializeToString(deterministic=True) == whole, "taken from a bundle it is the same head"
         outputs[type(ranges)] = [np.asarray(v)[0] for v in net.run(["regions", "category"], {"image": x})]
     said, category = outputs[Clipped]
     assert said.shape == (5, 28, 28)
