@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 
-from . import attend, backbone, card, golden, options, regions
-from .full import trained_backbone
+from . import backbone, card, golden, options, regions
+from .full import Whole
 from .graph import Clipped, Graph, Ranges, add_backbone, pool
-from .layer4 import quantize_rows
+from .layer4 import Layer4, quantize_rows
 from .net import EMBEDDING_DIM
 from .taxonomy import HEADS, Taxonomy
 
@@ -35,6 +36,24 @@ def linear(g: Graph, x: str, weight: F32, bias: F32, hint: str, small: bool) -> 
     """`x @ weight.T + bias`; int8 weights where they are many."""
     name = g.const(hint + ".weight", weight) if small else g.dequantized(hint + ".weight", *quantize_rows(weight))
     return g.node("Gemm", [x, name, g.const(hint + ".bias", bias)], hint, transB=1)
+
+
+def trained_backbone(weights: Path, trained: dict[str, F32]) -> backbone.Backbone:
+    """The published backbone, with what was trained of it: layer 4, or all of it."""
+    net = backbone.load(weights)
+
+    def state(prefix: str) -> dict[str, torch.Tensor]:
+        return {name.removeprefix(prefix): torch.from_numpy(v) for name, v in trained.items() if name.startswith(prefix)}
+
+    if found := state("whole."):
+        whole = Whole(net)
+        whole.load_state_dict(found)
+        return whole.into(net)
+    if found := state("layer4."):
+        layer4 = Layer4(net)
+        layer4.load_state_dict(found)
+        return layer4.into(net)
+    return net
 
 
 def build(weights: Path, trained: dict[str, F32], labels: dict[str, list[str]], parts: list[str], ranges: Ranges,
@@ -50,8 +69,7 @@ def build(weights: Path, trained: dict[str, F32], labels: dict[str, list[str]], 
         return x if reach is None else ranges.bound(g, x, lowest * reach[name], reach[name])
 
     taps = add_backbone(g, trained_backbone(weights, trained), "image", ranges)
-    pooled = [pool(g, taps, *p.split(".")) if p != attend.PART else attend.add(g, taps[attend.TAP], trained, ranges)
-              for p in parts]  # fmt: skip
+    pooled = [pool(g, taps, *p.split(".")) for p in parts]
     features = g.node("Concat", pooled, "features", axis=1)
     scale = (1 / trained["std"]).astype(np.float32)[None]
     shift = (-trained["mean"] / trained["std"]).astype(np.float32)[None]

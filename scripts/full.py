@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from . import attend, augment, backbone, dataset, loop, measure, options, photos, search, split
-from .attend import PART, TAP, Attend
+from . import augment, backbone, dataset, loop, measure, options, photos, search, split
 from .backbone import ACT_RANGE, SUM_RANGE, Backbone, Conv
 from .graph import BANDS
 from .interrupt import Interrupt
-from .layer4 import Affine, Bottleneck, Layer4, folded
+from .layer4 import Affine, Bottleneck, folded
 from .net import Net, Prototypes
 from .train import PULLS, Sampler, Targets, about, adjust, last_layers, write
 
@@ -70,31 +69,10 @@ class Whole(nn.Module):
         return Backbone(Conv(weight, None, bias, net.stem.stride, net.stem.pad), layers)
 
 
-def trained_backbone(weights: Path, trained: dict[str, NDArray[np.float32]]) -> Backbone:
-    """The published backbone, with what was trained of it: layer 4, or all of it."""
-    net = backbone.load(weights)
-
-    def state(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): torch.from_numpy(v) for name, v in trained.items() if name.startswith(prefix)}
-
-    if found := state("whole."):
-        whole = Whole(net)
-        whole.load_state_dict(found)
-        return whole.into(net)
-    if found := state("layer4."):
-        layer4 = Layer4(net)
-        layer4.load_state_dict(found)
-        return layer4.into(net)
-    return net
-
-
-def pooled(taps: dict[str, Tensor], parts: list[str], looks: Attend | None = None) -> Tensor:
+def pooled(taps: dict[str, Tensor], parts: list[str]) -> Tensor:
     """(N, features) in the order of `parts`, as `graph.pool` has them."""
     out = []
     for part in parts:
-        if part == PART and looks is not None:
-            out.append(looks(taps[TAP]))
-            continue
         tap, how = part.split(".")
         x = taps[tap].float()
         if how == "bands":
@@ -110,20 +88,19 @@ class Model(loop.Trainee):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, whole: Whole, looks: Attend | None, net: Net, pulls: nn.ModuleDict, parts: list[str], mean: Tensor,
-                 std: Tensor) -> None:  # fmt: skip
+    def __init__(self, whole: Whole, net: Net, pulls: nn.ModuleDict, parts: list[str], mean: Tensor, std: Tensor) -> None:
         super().__init__()
-        self.whole, self.attend, self.net, self.pulls, self.parts = whole, looks, net, pulls, parts
+        self.whole, self.net, self.pulls, self.parts = whole, net, pulls, parts
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
 
     def inputs(self, x: Tensor) -> Tensor:
         """Photos (N, 3, H, W) to what heads and embedding read."""
-        return (pooled(self.whole(x), self.parts, self.attend) - self.mean) / self.std
+        return (pooled(self.whole(x), self.parts) - self.mean) / self.std
 
 
 def start(weights: Path, trained: Path, dropout: float) -> tuple[Model, dict[str, list[str]]]:
-    """The model as the linear or the partial recipe left it, and the labels of its heads."""
+    """The model as the linear recipe left it, and the labels of its heads."""
     held, notes = dict(np.load(trained)), json.loads(trained.with_suffix(".json").read_text())
     labels = {h: n for h, n in notes["labels"].items() if n}
     net = Net(len(held["mean"]), len(held["hidden.bias"]), {h: len(n) for h, n in labels.items()}, dropout)
@@ -135,8 +112,7 @@ def start(weights: Path, trained: Path, dropout: float) -> tuple[Model, dict[str
             module.bias.copy_(torch.from_numpy(held[f"{name}.bias"]))
     pulls = nn.ModuleDict({h: Prototypes(len(labels[h]), 16.0) for h, _ in PULLS if h in labels})
     mean, std = (torch.from_numpy(held[k].astype(np.float32)) for k in ("mean", "std"))
-    whole = Whole(trained_backbone(weights, held))
-    return Model(whole, attend.load(held), net, pulls, notes["parts"], mean, std), labels
+    return Model(Whole(backbone.load(weights)), net, pulls, notes["parts"], mean, std), labels
 
 
 def pixels(rows: list[dataset.Row], index: NDArray[np.int64], size: int, seed: int, epoch: int) -> Tensor:
@@ -165,8 +141,6 @@ def train(model: Model, photo: NDArray[np.int64], rows: list[dataset.Row], label
     device = torch.device(args.device)
     category = dataset.codes([r["category"] for r in rows])
     groups = loop.groups(model, model.whole, args.lr, args.lr_heads)
-    if model.attend is not None:
-        groups.append({"params": list(model.attend.parameters()), "lr": args.lr_heads, "weight_decay": 1e-2})
 
     def batches(epoch: int) -> loop.Batches:
         sampler = Sampler(np.arange(len(photo)), category[photo], args.batch, args.seed * 1000 + epoch, chunk=args.chunk)
@@ -254,7 +228,6 @@ def save(args: argparse.Namespace, model: Model, labels: dict[str, list[str]], n
     arrays: dict[str, Any] = {
         "mean": model.mean.cpu().numpy(), "std": model.std.cpu().numpy(),
         **last_layers(model.net.cpu(), lambda w: w.detach().float().cpu().numpy()),
-        **(attend.state(model.attend) if model.attend is not None else {}),
         **{f"whole.{name}": value.detach().float().cpu().numpy() for name, value in model.whole.state_dict().items()},
     }  # fmt: skip
     write(args.out, arrays, labels, model.parts, notes)

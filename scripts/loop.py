@@ -34,12 +34,14 @@ class Trainee(nn.Module):
     pulls: nn.ModuleDict
 
 
-def groups(model: Trainee, layers: nn.Module | None, lr: float, lr_heads: float) -> list[dict[str, Any]]:
+def groups(model: Trainee, layers: nn.Module, lr: float, lr_heads: float) -> list[dict[str, Any]]:
     """What the optimizer takes: weights that start at +1 and -1, their biases and affines slower, heads."""
-    named = list(layers.named_parameters()) if layers is not None else []
-    both = [([p for n, p in named if n.endswith("weight")], lr), ([p for n, p in named if not n.endswith("weight")], lr * 0.2)]
-    heads = {"params": [*model.net.parameters(), *model.pulls.parameters()], "lr": lr_heads, "weight_decay": 1e-2}
-    return [{"params": some, "lr": rate, "weight_decay": 0.0} for some, rate in both if some] + [heads]
+    named = list(layers.named_parameters())
+    return [
+        {"params": [p for n, p in named if n.endswith("weight")], "lr": lr, "weight_decay": 0.0},
+        {"params": [p for n, p in named if not n.endswith("weight")], "lr": lr * 0.2, "weight_decay": 0.0},
+        {"params": [*model.net.parameters(), *model.pulls.parameters()], "lr": lr_heads, "weight_decay": 1e-2},
+    ]
 
 
 def losses(model: Trainee, x: Tensor, which: Tensor, targets: Targets, queue: Queue,

@@ -1,9 +1,8 @@
-"""The partial recipe: attended features, and on request layer 4, trained with heads and embedding from cached maps.
+"""The partial recipe: layer 4 trained with heads and embedding, from cached maps; writes `trained.npz` and `.json`.
 
 Stage one fits heads and embedding on the cached pooled features, as `train` does, so that stage two starts
-from gradients that mean something; stage two trains what reads the maps (`attend`; with `--layer4` also the last three
-blocks of the backbone, six times slower) together with them, and an exponential mean of the weights is kept; stage
-three fits heads and embedding anew on what that has become, with large batches.
+from gradients that mean something; stage two trains everything from layer 4 on, and an exponential mean of the
+weights is kept; stage three fits heads and embedding anew on what layer 4 has become, with large batches.
 A checkpoint is written every few minutes, on SIGTERM and on a cloud's notice; the same command goes on.
 """
 
@@ -20,16 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from . import attend, backbone, dataset, features, loop, measure, options, search, split
-from .attend import Attend
+from . import backbone, dataset, features, loop, measure, options, search, split
 from .interrupt import Interrupt
 from .layer4 import Layer4
 from .net import Axes, Net, spread
 from .train import Sampler, Targets, about, adjust, fit, last_layers, write
 
 FROZEN, TRAINED = features.USED[:-1], features.USED[-1:]
-#: What is made of the maps: layer 4's means and attended features.
-TAIL = backbone.TAP_CHANNELS["l4"] + attend.WIDTH
 
 
 @dataclass
@@ -68,39 +64,20 @@ def locate(cache: Path, rows: list[dataset.Row], names: list[str]) -> tuple[list
 
 
 class Model(loop.Trainee):
-    """What reads the maps, and what reads that."""
+    """Layer 4 and what reads it. `fixed` are the turned features of the earlier layers."""
 
-    def __init__(self, layer4: Layer4 | None, net: Net, pulls: nn.ModuleDict) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, layer4: Layer4, net: Net, pulls: nn.ModuleDict, mean: Tensor, std: Tensor) -> None:
         super().__init__()
-        self.layer4, self.attend, self.net, self.pulls = layer4, Attend(), net, pulls
-        # Attended features change their scale while they are learnt.
-        self.norm = nn.BatchNorm1d(TAIL, affine=False, momentum=0.02)
+        self.layer4, self.net, self.pulls = layer4, net, pulls
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
 
-    def tail(self, maps: Tensor, pooled: Tensor) -> Tensor:
-        """What is made of maps: (n, TAIL); `pooled` is what the published layer 4 made of them."""
-        maps = maps.to(memory_format=torch.channels_last)
-        last = pooled if self.layer4 is None else self.layer4(maps).float()
-        return torch.cat([last, self.attend(maps)], 1)
-
-    def inputs(self, fixed: Tensor, tail: Tensor) -> Tensor:
-        """What heads and embedding read, (n, k + TAIL); `fixed` are the turned features of the earlier layers."""
-        return torch.cat([fixed, self.norm(tail)], 1)
-
-    def settle(self, tail: Tensor) -> None:
-        """Standardise by the features as they are now."""
-        mean, std = spread(tail)
-        self.settle_as(mean, std)
-
-    def settle_as(self, mean: Tensor, std: Tensor) -> None:
-        """Standardise by these."""
-        assert self.norm.running_mean is not None and self.norm.running_var is not None
-        self.norm.running_mean.copy_(mean)
-        self.norm.running_var.copy_((std.square() - self.norm.eps).clamp(min=0))
-
-    def standard(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and deviation of TAIL features."""
-        assert self.norm.running_mean is not None and self.norm.running_var is not None
-        return self.norm.running_mean.numpy(), (self.norm.running_var + self.norm.eps).sqrt().numpy()
+    def inputs(self, fixed: Tensor, pooled: Tensor) -> Tensor:
+        """What heads and embedding read: (n, k + 2048)."""
+        return torch.cat([fixed, (pooled - self.mean) / self.std], 1)
 
 
 def batches(cached: Cached, category: NDArray[np.int64], args: argparse.Namespace,
@@ -115,13 +92,13 @@ def train(model: Model, cached: Cached, rows: list[dataset.Row], labels: dict[st
     """Stage two; true when it is through."""
     category = dataset.codes([r["category"] for r in rows])
     groups = loop.groups(model, model.layer4, args.lr_layer4, args.lr_heads)
-    groups.append({"params": list(model.attend.parameters()), "lr": args.lr_attend, "weight_decay": 1e-2})
 
     def look(_: int, index: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        some = torch.from_numpy(index)
-        with loop.autocast(args, some.device):
-            tail = model.tail(cached.maps(index), cached.pooled[some])
-        return model.inputs(cached.fixed[some], tail), torch.from_numpy(cached.photo[index])
+        maps = cached.maps(index).to(memory_format=torch.channels_last)
+        with loop.autocast(args, maps.device):
+            pooled = model.layer4(maps)
+        x = model.inputs(cached.fixed[torch.from_numpy(index)], pooled.float())
+        return x, torch.from_numpy(cached.photo[index])
 
     def epoch_of(epoch: int) -> loop.Batches:
         return batches(cached, category, args, epoch)
@@ -130,13 +107,13 @@ def train(model: Model, cached: Cached, rows: list[dataset.Row], labels: dict[st
     return loop.run(model, groups, args.epochs, epoch_of, look, targets, args, interrupt)
 
 
-def tail(model: Model, cached: Cached, index: NDArray[np.int64]) -> Tensor:
-    """What the model makes of the maps of some views, in f32 (as the file that ships) where no autocast says otherwise."""
-    out = torch.empty(len(index), TAIL)
+def pooled(model: Model, cached: Cached, index: NDArray[np.int64]) -> Tensor:
+    """Layer 4's output over views, in f32 (as the file that ships computes it) where no autocast says otherwise."""
+    out = torch.empty(len(index), 2048)
     with torch.no_grad():
         for i in range(0, len(index), 128):
             part = index[i : i + 128]
-            out[i : i + 128] = model.tail(cached.maps(part), cached.pooled[torch.from_numpy(part)])
+            out[i : i + 128] = model.layer4(cached.maps(part).to(memory_format=torch.channels_last))
     return out
 
 
@@ -144,7 +121,7 @@ def answers(model: Model, cached: Cached, index: NDArray[np.int64]) -> measure.A
     """What the model says of the views `index`."""
     model.eval()
     with torch.no_grad():
-        x = model.inputs(cached.fixed[torch.from_numpy(index)], tail(model, cached, index))
+        x = model.inputs(cached.fixed[torch.from_numpy(index)], pooled(model, cached, index))
         logits = {h: v.numpy() for h, v in model.net.logits(x).items()}
         return measure.Answers(cached.photo[index], logits, model.net.embed(x).numpy())
 
@@ -170,8 +147,6 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--epochs-heads", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--layer4", action="store_true", help="train the backbone's last three blocks too: six times slower")
-    parser.add_argument("--lr-attend", type=float, default=1e-3)
     parser.add_argument("--lr-layer4", type=float, default=3e-4, help="of weights that start at +1 and -1")
     parser.add_argument("--proto-scale", type=float, default=16.0)
     parser.add_argument("--epochs-refit", type=int, default=24, help="of stage three; 0 keeps what stage two ended with")
@@ -208,25 +183,12 @@ def main() -> None:
 
 
 def begin(args: argparse.Namespace, cached: Cached, rows: list[dataset.Row], labels: dict[str, list[str]]) -> Model:
-    """Stage one: layer 4 as published, heads and embedding fitted on what it gives; they do not listen to attended
-    features yet."""
+    """Stage one: layer 4 as published, heads and embedding fitted on what it gives."""
     mean, std = spread(cached.pooled)
+    torch.manual_seed(args.seed)
     x = torch.cat([cached.fixed, (cached.pooled - mean) / std], 1)
     net, pulls = fit(heads_only(args, args.epochs_heads, 0), x, cached.photo, rows, labels)
-    torch.manual_seed(args.seed)
-    layer4 = Layer4(backbone.load(args.weights)) if args.layer4 else None
-    model = Model(layer4, listening(net.train(), attend.WIDTH), pulls)
-    unknown = torch.zeros(attend.WIDTH)
-    model.settle_as(torch.cat([mean, unknown]), torch.cat([std, unknown + 1]))
-    return model
-
-
-def listening(net: Net, more: int) -> Net:
-    """The net with `more` inputs behind those it has, which count nothing yet."""
-    for layer in (net.hidden, net.embedding):
-        layer.weight = nn.Parameter(torch.cat([layer.weight.detach(), torch.zeros(len(layer.weight), more)], 1))
-        layer.in_features += more
-    return net
+    return Model(Layer4(backbone.load(args.weights)), net.train(), pulls, mean, std)
 
 
 def without(cached: Cached, clean: NDArray[np.int64], rows: list[dataset.Row], labels: dict[str, list[str]],
@@ -259,12 +221,10 @@ def refit(model: Model, cached: Cached, rows: list[dataset.Row], labels: dict[st
     began = time.monotonic()
     model.eval()
     with loop.autocast(args, torch.device("cpu")):
-        out = tail(model, cached, np.arange(len(cached.photo)))
-    print(f"features of {len(out)} views: {time.monotonic() - began:.0f} s", flush=True)
-    model.settle(out)
-    with torch.no_grad():
-        x = model.inputs(cached.fixed, out)
-    del out
+        out = pooled(model, cached, np.arange(len(cached.photo)))
+    print(f"layer 4 of {len(out)} views: {time.monotonic() - began:.0f} s", flush=True)
+    model.mean, model.std = spread(out)
+    x = torch.cat([cached.fixed, out.sub_(model.mean).div_(model.std)], 1)
     how = heads_only(args, args.epochs_refit, args.bank)
     net, pulls = fit(how, x, cached.photo, rows, labels, Targets.of(rows, labels, args.soft))
     model.net, model.pulls = net, pulls
@@ -283,22 +243,20 @@ def evaluate(model: Model, args: argparse.Namespace, rows: list[dataset.Row], la
 
 
 def save(path: Path, model: Model, axes: Axes, labels: dict[str, list[str]], notes: dict[str, object]) -> None:
-    """What reads the maps as state, the last layers with the axes' turn folded in."""
+    """Layer 4 as state, the last layers with the axes' turn folded in."""
     turn = axes.axes.T.astype(np.float64)
     k = turn.shape[0]
-    mean, std = model.standard()
 
     def folded(weight: Tensor) -> NDArray[np.float32]:
         w = weight.detach().numpy().astype(np.float64)
         return np.concatenate([w[:, :k] @ turn, w[:, k:]], 1).astype(np.float32)
 
     arrays: dict[str, Any] = {
-        "mean": np.concatenate([axes.mean, mean]), "std": np.concatenate([axes.std, std]),
-        **last_layers(model.net, folded), **attend.state(model.attend),
+        "mean": np.concatenate([axes.mean, model.mean.numpy()]), "std": np.concatenate([axes.std, model.std.numpy()]),
+        **last_layers(model.net, folded),
+        **{f"layer4.{name}": value.numpy() for name, value in model.layer4.state_dict().items()},
     }  # fmt: skip
-    if model.layer4 is not None:
-        arrays |= {f"layer4.{name}": value.numpy() for name, value in model.layer4.state_dict().items()}
-    write(path, arrays, labels, [*FROZEN, *TRAINED, attend.PART], notes)
+    write(path, arrays, labels, [*FROZEN, *TRAINED], notes)
 
 
 if __name__ == "__main__":

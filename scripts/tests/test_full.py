@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime as ort
 import torch
 
-from scripts import backbone, features, full, golden, photos
+from scripts import backbone, export, features, full, golden, photos
 from scripts.graph import BANDS, Clipped, Graph, add_backbone, pool
 from scripts.net import Net
 
@@ -34,7 +34,7 @@ def test_module_and_graph_agree_also_when_trained() -> None:
             value.add_(0.02 * value.abs().mean() * torch.randn(value.shape, generator=generator))
         changed = full.pooled(whole(torch.from_numpy(x)), PARTS).numpy()
     trained = {f"whole.{name}": value.numpy() for name, value in whole.state_dict().items()}
-    shipped = through_graph(full.trained_backbone(WEIGHTS, trained), x)
+    shipped = through_graph(export.trained_backbone(WEIGHTS, trained), x)
     assert not np.allclose(changed, own, atol=0.05)
     cosine = (shipped * changed).sum() / np.linalg.norm(shipped) / np.linalg.norm(changed)
     assert cosine > 0.999  # weights are rounded to int8

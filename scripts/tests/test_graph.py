@@ -17,8 +17,7 @@ WEIGHTS = Path(os.environ.get("VITRINE_WEIGHTS", options.REPOSITORY / "../shared
 PARTS = ["l2.bands", "l3.square", "l4.mean"]
 #: What the Rust engine is known to run.
 PLAIN = {"Conv", "Clip", "Add", "Mul", "Relu", "MaxPool", "ReduceMean", "Gemm", "Concat", "Sqrt", "Div", "DequantizeLinear",
-         "AveragePool", "Flatten", "Resize", "Softmax", "Slice", "MatMul", "Reshape", "ReduceSum", "Sub",
-         "Transpose"}  # fmt: skip
+         "AveragePool", "Flatten", "Resize", "Softmax", "Slice", "MatMul", "Reshape", "ReduceSum", "Sub"}  # fmt: skip
 
 needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason=f"SKIPPED LOUDLY: no weights at {WEIGHTS} (VITRINE_WEIGHTS)")
 
