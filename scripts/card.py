@@ -23,11 +23,11 @@ LICENCES = {
 
 #: What a recipe trains, for people.
 RECIPES = {
-    "linear": "heads and embedding on frozen features", "partial": "attended features, heads and embedding, from cached maps",
+    "linear": "heads and embedding on frozen features", "partial": "layer 4, heads and embedding, from cached maps",
     "full": "every layer",
 }  # fmt: skip
 TUNED = {
-    "linear": "Not fine-tuned.", "partial": "Not fine-tuned.",
+    "linear": "Not fine-tuned.", "partial": "Layer 4 was fine-tuned, its weights are stored as int8 rows.",
     "full": "Fine-tuned whole, its weights are stored as int8 rows.",
 }  # fmt: skip
 
@@ -46,8 +46,6 @@ def text(name: str, about: dict[str, Any], figures: dict[str, Any], heads: list[
     ]
     out = [f"# Model card: {name}", ""]
     recipe = about.get("recipe", "linear")
-    tuned = "Layer 4 was fine-tuned, its weights are stored as int8 rows."
-    tuned = tuned if about.get("settings", {}).get("layer4") else TUNED[recipe]
     out += [
         f"A ResNet-50 with {len(heads)} attribute heads, a 256-d embedding{' and a region map' if has_regions else ''}, trained "
         f"on {about.get('views', 'the')} cached views. Recipe: {RECIPES[recipe]}. Pooled features: {', '.join(about['parts'])}.",
@@ -71,7 +69,7 @@ def text(name: str, about: dict[str, Any], figures: dict[str, Any], heads: list[
     out += [
         "", "## Backbone", "",
         "ResNet-50 with 1-bit weights and 2-bit activations (ImageNet), Xilinx ResNet50-PYNQ w1a2_v1.0, BSD-3-Clause; "
-        f"run here in floating point. {tuned} Notice: it stands at the end and must be kept.",
+        f"run here in floating point. {TUNED[recipe]} Notice: it stands at the end and must be kept.",
         "", "## Figures", "",
         "On validation photos whose product or sender never trained, near-duplicates included. Settings were "
         "chosen, temperatures and thresholds fitted on the same photos, so accuracy, calibration, "
