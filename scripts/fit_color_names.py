@@ -1,15 +1,15 @@
 """Fits the color-name model: CIELAB to probabilities over 12 basic names. Writes src/color/names_table.rs.
 
-Input: the dump of `VITRINE_COLOR_DUMP=dump.csv cargo test --release color::figures -- --ignored` (one row a photo: its
-dominant color and the names its merchant's label allows; photos with id % 8 == 0 are not in it), the ISCC-NBS centroids
-in src/color/iscc_table.rs, and the grey axis. Needs numpy and torch.
+Input: lines of `vitrine eval color labels.csv --color-names color_names.csv --where split=train --dump train.jsonl` (the
+dominant color of each photo and the names its merchant's label allows), the ISCC-NBS centroids in
+src/color/iscc_table.rs, and the grey axis. Needs numpy and torch.
 
-    python scripts/fit_color_names.py dump.csv
+    python -m scripts.fit_color_names train.jsonl
 """
 
 from __future__ import annotations
 
-import csv
+import json
 import re
 import sys
 from pathlib import Path
@@ -97,22 +97,18 @@ def main() -> None:
     ax, ay = anchors()
     xs, ys, ws = [ax], [ay], [np.full(len(ax), 1.0)]
     if len(sys.argv) > 1:
-        with open(sys.argv[1], newline="") as dump:
-            rows = list(csv.DictReader(dump))
-        photo = np.array([[float(r["l"]), float(r["a"]), float(r["b"])] for r in rows])
-        allowed = np.zeros((len(rows), 12), np.float32)
-        for row, r in zip(allowed, rows, strict=True):
-            for name in r["allowed"].split():
-                row[NAMES.index(name)] = 1
+        rows = [r for r in map(json.loads, Path(sys.argv[1]).read_text().splitlines()) if r["lab"]]
+        photo = np.array([r["lab"] for r in rows], float)
+        allowed = np.array([[float(name in r["accepted"]) for name in NAMES] for r in rows], np.float32)
         # The measured color of a confident mask is more often the product's.
         xs.append(photo)
         ys.append(allowed)
-        ws.append(np.array([float(r["weight"]) for r in rows]))
+        ws.append(np.array([float(r["confidence"]) for r in rows]))
     w = fit(features(np.concatenate(xs)), np.concatenate(ys), np.concatenate(ws))
     for x, y, title in zip(xs, ys, ("anchors", "photos"), strict=False):
         hit = y[np.arange(len(y)), (features(x) @ w.T).argmax(1)] > 0
         print(f"{title}: {hit.mean():.3f} of {len(y)}")
-    source = f"{len(xs[1])} product photos whose id is no multiple of 8" if len(xs) > 1 else "anchors only"
+    source = f"{len(xs[1])} product photos of the training split" if len(xs) > 1 else "anchors only"
     text = f"""//! Weights of the color-name model, one row a name in the order of `NAMES`.
 //! Fitted by `scripts/fit_color_names.py` on merchants' color labels ({source}),
 //! on the ISCC-NBS centroids by their hue word and on the grey axis.

@@ -106,7 +106,7 @@ impl Analyzer {
     }
 
     /// The `base_color` head as probabilities of the basic names; labels that name no basic color are left out.
-    fn color_prior(&self, prediction: &Prediction) -> Option<ColorPrior> {
+    pub(crate) fn color_prior(&self, prediction: &Prediction) -> Option<ColorPrior> {
         let heads = &self.model.manifest().heads;
         let (head, logits) = heads.iter().zip(&prediction.logits).find(|(h, _)| h.name == COLOR_HEAD)?;
         let mut sums: Vec<(BasicColor, f32)> = Vec::new();

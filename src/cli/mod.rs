@@ -41,7 +41,7 @@ enum Command {
     /// Finds products of the catalog that are similar to a photo or a product
     Similar(Box<similar::SimilarArgs>),
     /// Measures the model on labeled photos
-    Eval(eval::EvalArgs),
+    Eval(Box<eval::EvalArgs>),
     /// Imports the test pictures and serves them
     Demo(Box<demo::DemoArgs>),
     /// Makes API keys

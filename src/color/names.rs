@@ -28,7 +28,10 @@ fn features(lab: Lab) -> [f32; FEATURES] {
     let (l, a, b) = ((lab[0] - 50.0) / 25.0, lab[1] / 25.0, lab[2] / 25.0);
     let c = chroma(lab) / 25.0;
     let k = c / (c + 0.3);
-    let h = lab[2].atan2(lab[1]);
+    // Cosines and sines of hue, twice and three times it, without trigonometry.
+    let (cos, sin) = if c > 0.0 { (a / c, b / c) } else { (1.0, 0.0) };
+    let (cos2, sin2) = (cos * cos - sin * sin, 2.0 * sin * cos);
+    let (cos3, sin3) = (cos2 * cos - sin2 * sin, sin2 * cos + cos2 * sin);
     [
         1.0,
         l,
@@ -44,12 +47,12 @@ fn features(lab: Lab) -> [f32; FEATURES] {
         l * c,
         k,
         k * l,
-        k * h.cos(),
-        k * h.sin(),
-        k * (2.0 * h).cos(),
-        k * (2.0 * h).sin(),
-        k * (3.0 * h).cos(),
-        k * (3.0 * h).sin(),
+        k * cos,
+        k * sin,
+        k * cos2,
+        k * sin2,
+        k * cos3,
+        k * sin3,
     ]
 }
 
@@ -60,6 +63,11 @@ pub(super) fn probabilities(lab: Lab) -> [f32; 12] {
     for (slot, row) in p.iter_mut().zip(&WEIGHTS) {
         *slot = row.iter().zip(&x).map(|(w, v)| w * v).sum();
     }
+    softmax(p)
+}
+
+/// Exponentials of `p` over their sum.
+pub(super) fn softmax(mut p: [f32; 12]) -> [f32; 12] {
     let most = p.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0.0;
     for v in &mut p {

@@ -1,5 +1,6 @@
 //! The room as a whole: drawn pictures with known palettes, and what must hold for any photo.
 
+use super::BasicColor::{Black, Green, Grey, Red};
 use super::*;
 use crate::mask::segment;
 use image::{GrayImage, Rgb, RgbImage};
@@ -83,6 +84,23 @@ fn the_models_word_decides_a_close_call_only() {
 }
 
 #[test]
+fn the_color_that_carries_the_name_comes_first() {
+    let heap = |lab, weight| Bin { lab, weight };
+    let bins = [heap([52.0, 0.0, 0.0], 5.0), heap([12.0, 0.0, 0.0], 4.0), heap([50.0, 60.0, 40.0], 1.0)];
+    let mut palette = describe(&bins, 6);
+    assert_eq!(palette.iter().map(|d| d.color.name).collect::<Vec<_>>(), [Grey, Black, Red]);
+    let vote = NAMES.map(|name| if name == Black { 0.7 } else { 0.3 / 11.0 });
+    let certainty = settle(&mut palette, vote, None);
+    assert!((certainty - 0.7).abs() < 1e-6);
+    assert_eq!(palette.iter().map(|d| d.color.name).collect::<Vec<_>>(), [Black, Grey, Red]);
+    assert_eq!(palette[0].color.source, ColorSource::Pixels);
+    // A name that no color of the palette carries renames the largest.
+    let vote = NAMES.map(|name| if name == Green { 0.7 } else { 0.3 / 11.0 });
+    settle(&mut palette, vote, Some(&ColorPrior(vec![(Green, 0.9)])));
+    assert_eq!((palette[0].color.name, palette[0].color.source), (Green, ColorSource::Both));
+}
+
+#[test]
 fn transparent_photos_have_an_answer() {
     let rgb = RgbImage::from_pixel(40, 40, Rgb([255, 255, 255]));
     let alpha = GrayImage::from_pixel(40, 40, image::Luma([0]));
@@ -124,7 +142,9 @@ proptest! {
         for list in [&found.dominant, &found.background] {
             let sum: f32 = list.iter().map(|d| d.share).sum();
             prop_assert!(list.is_empty() || (sum - 1.0).abs() < 1e-3, "shares sum to {}", sum);
-            prop_assert!(list.windows(2).all(|w| w[0].share >= w[1].share));
+            // The first of the product's colors is the one that names it.
+            let by_share = if std::ptr::eq(list, &found.dominant) { &list[1..] } else { list.as_slice() };
+            prop_assert!(by_share.windows(2).all(|w| w[0].share >= w[1].share));
             prop_assert!(list.iter().all(|d| d.lab.iter().all(|v| v.is_finite())));
         }
         prop_assert!((0.0..=1.0).contains(&found.confidence));

@@ -1,5 +1,6 @@
 //! `vitrine eval`: measures the model on labeled photos, through the same stages that serve.
 
+mod color;
 mod labels;
 mod look;
 mod metrics;
@@ -12,7 +13,7 @@ use super::{CliError, joint};
 use crate::analyzer::Analyzer;
 use crate::config::{ModelConfig, PhotoConfig, WorkConfig};
 use crate::model::{HeadKind, HeadSpec};
-use clap::Args;
+use clap::{Args, Subcommand};
 use labels::{ColorNames, Labels, Where, normal};
 use look::Seen;
 use metrics::{Judged, Metrics};
@@ -28,7 +29,24 @@ const KIND: &str = "category";
 
 /// Options of `vitrine eval`.
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct EvalArgs {
+    #[command(subcommand)]
+    part: Option<Part>,
+    #[command(flatten)]
+    heads: Option<HeadsArgs>,
+}
+
+/// What else can be measured than the model's heads.
+#[derive(Subcommand, Debug)]
+enum Part {
+    /// Measure the names of dominant colors against merchants' labels
+    Color(color::ColorArgs),
+}
+
+/// Options of `vitrine eval` itself.
+#[derive(Args, Debug)]
+struct HeadsArgs {
     /// A CSV with the column `file` or `path` and a column for each attribute, named as the model's heads; blank:
     /// unknown; several labels of one cell, of which each would be right, apart by | or ;
     labels: PathBuf,
@@ -70,6 +88,15 @@ pub(super) struct EvalArgs {
 
 /// Runs `vitrine eval`.
 pub(super) fn run(args: &EvalArgs) -> Result<(), CliError> {
+    match (&args.part, &args.heads) {
+        (Some(Part::Color(args)), _) => color::run(args),
+        (None, Some(args)) => heads(args),
+        // The parser asks for the labels file where no part is named.
+        (None, None) => Err(CliError::NothingDone("expected a labels file, or color".into())),
+    }
+}
+
+fn heads(args: &HeadsArgs) -> Result<(), CliError> {
     let table = |detail: String| CliError::table(&args.labels, detail);
     let labels = Labels::read(&args.labels, args.photos.as_deref())?;
     let selected = labels.select(&args.conditions).map_err(table)?;
