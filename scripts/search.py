@@ -22,7 +22,7 @@ from . import dataset, files, measure, options
 F32 = NDArray[np.float32]
 #: Changes to the settings of each recipe, the defaults first. What a recipe adds to the one before it is searched there.
 GRIDS: dict[str, list[dict[str, float]]] = {
-    "linear": [{}, {"dropout": 0.5}, {"smoothing": 0.05}, {"lr": 1e-3}, {"pull_weight": 1.0}, {"hidden": 768}],
+    "linear": [{}, {"dropout": 0.5}, {"smoothing": 0.05}, {"lr": 1e-3}, {"pull_weight": 1.0}, {"hidden": 1024}],
     "partial": [{}, {"lr_layer4": 1e-4}, {"lr_layer4": 1e-3}, {"dropout": 0.5}],
     "full": [{}, {"lr": 1e-4}, {"lr": 1e-3}, {"dropout": 0.5}],
 }

@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=options.home() / "trained.npz")
     parser.add_argument("--parts", default=",".join(features.USED), help="pooled features to use")
     parser.add_argument("--axes", type=int, default=1536)
-    parser.add_argument("--hidden", type=int, default=512)
+    parser.add_argument("--hidden", type=int, default=768)
     parser.add_argument("--dropout", type=float, default=0.4)
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--batch", type=int, default=512)
