@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from . import augment, backbone, dataset, loop, measure, options, photos, search, split
+from . import augment, backbone, dataset, loop, measure, options, photos, search
 from .backbone import ACT_RANGE, SUM_RANGE, Backbone, Conv
 from .graph import BANDS
 from .interrupt import Interrupt
@@ -176,7 +176,7 @@ def without(photo: NDArray[np.int64], rows: list[dataset.Row], interrupt: Interr
     that saw every fold, so the scores flatter; they flatter every setting alike."""
 
     def one(how: argparse.Namespace, k: int) -> float | None:
-        fold = np.array([split.fold(rows[i]["product_id"], how.folds) for i in photo])
+        fold = search.folds(rows, photo, how.folds)
         quick = argparse.Namespace(**{**vars(how), "sizes": how.sizes_search, "checkpoint": search.checkpoint(how)})
         model, labels = start(how.weights, how.start, how.dropout)
         model = model.to(how.device).train()

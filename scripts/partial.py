@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from . import backbone, dataset, features, loop, measure, options, search, split
+from . import backbone, dataset, features, loop, measure, options, search
 from .interrupt import Interrupt
 from .layer4 import Layer4
 from .net import Axes, Net, spread
@@ -196,7 +196,7 @@ def without(cached: Cached, clean: NDArray[np.int64], rows: list[dataset.Row], l
     """How the search fits: stages one and two in short, judged on clean photos of the fold held back."""
 
     def one(how: argparse.Namespace, k: int) -> float | None:
-        fold = np.array([split.fold(rows[i]["product_id"], how.folds) for i in cached.photo])
+        fold = search.folds(rows, cached.photo, how.folds)
         own = np.flatnonzero(fold != k)
         quick = argparse.Namespace(**{**vars(how), "epochs": how.epochs_search, "checkpoint": search.checkpoint(how)})
         part = cached.of(own)

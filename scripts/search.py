@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from . import dataset, files, measure, options
+from . import dataset, files, measure, options, split
 
 F32 = NDArray[np.float32]
 #: Changes to the settings of each recipe, the defaults first. What a recipe adds to the one before it is searched there.
@@ -36,6 +36,11 @@ def pick(scores: NDArray[np.float64]) -> int:
     best = int(mean.argmax())
     error = float(scores[best].std(ddof=1) / np.sqrt(scores.shape[1])) if scores.shape[1] > 1 else 0.0
     return int(np.flatnonzero(mean >= mean[best] - error)[0])
+
+
+def folds(rows: list[dataset.Row], photo: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+    """The fold of each view, by the product of its photo."""
+    return np.array([split.fold(rows[i]["product_id"], k) for i in photo])
 
 
 def score(logits: dict[str, F32], photo: NDArray[np.int64], rows: list[dataset.Row], labels: dict[str, list[str]]) -> float:

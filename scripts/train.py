@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import dataset, features, files, measure, options, search, split
+from . import dataset, features, files, measure, options, search
 from .net import Axes, Net, Prototypes, accepted_loss, instance_loss, soft_loss
 
 #: What each head's loss counts. The colour a merchant writes is hard and matters to shoppers.
@@ -252,7 +252,7 @@ def main() -> None:
     axes = Axes.fit(clean.x, args.axes, args.evenness)
     x = axes.turn(seen.x)
     if args.folds:
-        fold = np.array([split.fold(rows[i]["product_id"], args.folds) for i in seen.photo])
+        fold = search.folds(rows, seen.photo, args.folds)
         clean_rows = dataset.clean_rows(args.cache, train_rows, names)
 
         def without(how: argparse.Namespace, k: int) -> float:

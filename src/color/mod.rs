@@ -129,7 +129,7 @@ pub fn palette(photo: &Photo, masks: &Masks, prior: Option<&ColorPrior>) -> Colo
     debug_assert_eq!(masks.working.short_side, photo.width().min(photo.height()));
     let mut flags = masks.flags.clone();
     let mut confidence = masks.confidence;
-    let mut bins = bins::histogram(weighted(masks, masks.product.as_raw(), true));
+    let mut bins = of_product(masks);
     if bins.is_empty() {
         // Masks can come out empty when everything was skin or the region map denied every pixel.
         bins = bins::histogram(masks.working.lab.iter().map(|lab| (*lab, 1.0)));
@@ -156,10 +156,13 @@ pub fn palette(photo: &Photo, masks: &Masks, prior: Option<&ColorPrior>) -> Colo
     }
 }
 
+fn of_product(masks: &Masks) -> Vec<Bin> {
+    bins::histogram(weighted(masks, masks.product.as_raw(), true))
+}
+
 /// The product's pixels as bins `[L, a, b, weight]`, heaviest first: what the names are fitted on.
 pub(crate) fn product_bins(masks: &Masks) -> Vec<[f32; 4]> {
-    let bins = bins::histogram(weighted(masks, masks.product.as_raw(), true));
-    bins.iter().map(|b| [b.lab[0], b.lab[1], b.lab[2], b.weight]).collect()
+    of_product(masks).iter().map(|b| [b.lab[0], b.lab[1], b.lab[2], b.weight]).collect()
 }
 
 /// What is measured against: the name of the largest of five k-means clusters of the photo, background, skin and all;

@@ -72,6 +72,14 @@ impl Labels {
         self.head.iter().position(|h| h == name)
     }
 
+    /// Position of the column `name` with the merchant's word for the color.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub(super) fn color_column(&self, name: &str) -> Result<usize, String> {
+        self.column(name).ok_or_else(|| format!("no column `{name}` to judge colors by"))
+    }
+
     /// Which rows hold all of `conditions`; of several for one column any.
     ///
     /// # Errors

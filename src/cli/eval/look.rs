@@ -59,19 +59,21 @@ pub(super) fn in_parallel<I: Sync, T: Send, E: Send>(
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Looks at the photos of `paths`; `None` for one that cannot be read, which is named on standard error.
-pub(super) fn all(
-    analyzer: &Analyzer,
+/// `look` at each photo of `paths`; `None` for one that cannot be read, which is named on standard error.
+///
+/// # Errors
+/// The first error of `look`, in the order of the photos.
+pub(super) fn each<T: Send, E: Send>(
     paths: &[&Path],
     limits: &Limits,
     threads: usize,
-    colors: bool,
-) -> Result<Vec<Option<Seen>>, ModelError> {
+    look: impl Fn(&Photo) -> Result<T, E> + Sync,
+) -> Result<Vec<Option<T>>, E> {
     let bar = ProgressBar::new(paths.len() as u64);
     let seen = in_parallel(paths, threads, |path| {
         bar.inc(1);
         match joint::read_photo(path, limits) {
-            Ok(photo) => one(analyzer, &photo, colors).map(Some),
+            Ok(photo) => look(&photo).map(Some),
             Err(detail) => {
                 bar.suspend(|| eprintln!("{}: {detail}", path.display()));
                 Ok(None)
@@ -82,7 +84,8 @@ pub(super) fn all(
     seen
 }
 
-fn one(analyzer: &Analyzer, photo: &Photo, colors: bool) -> Result<Seen, ModelError> {
+/// What the model says of a photo; the name of its color too where `colors` are asked for.
+pub(super) fn one(analyzer: &Analyzer, photo: &Photo, colors: bool) -> Result<Seen, ModelError> {
     let prediction = analyzer.predict(photo)?;
     let color = colors.then(|| {
         let masks = analyzer.segment(photo, &prediction);

@@ -102,10 +102,7 @@ fn heads(args: &HeadsArgs) -> Result<(), CliError> {
     let selected = labels.select(&args.conditions).map_err(table)?;
     let counted = labels.select(&args.min_photos_where).map_err(table)?;
     let names = args.color_names.as_deref().map(ColorNames::read).transpose()?;
-    let color_column = labels.column(&args.color_column);
-    if names.is_some() && color_column.is_none() {
-        return Err(table(format!("no column `{}` to judge colors by", args.color_column)));
-    }
+    let color_column = names.is_some().then(|| labels.color_column(&args.color_column)).transpose().map_err(table)?;
     let rows: Vec<usize> = (0..labels.rows.len()).filter(|n| selected[*n]).collect();
     if rows.is_empty() {
         return Err(table("no row is left".into()));
@@ -114,7 +111,8 @@ fn heads(args: &HeadsArgs) -> Result<(), CliError> {
     let fault = |source| CliError::Model { dir: args.model.bundle_dir(), source };
     let paths: Vec<&Path> = rows.iter().map(|n| labels.rows[*n].0.as_path()).collect();
     let (limits, threads) = (args.limits.limits(), args.work.threads());
-    let seen = look::all(&analyzer, &paths, &limits, threads, names.is_some()).map_err(fault)?;
+    let seen =
+        look::each(&paths, &limits, threads, |photo| look::one(&analyzer, photo, names.is_some())).map_err(fault)?;
     let readable = seen.iter().flatten().count();
     if readable == 0 {
         return Err(CliError::NothingDone(format!("none of {} photos could be read", paths.len())));

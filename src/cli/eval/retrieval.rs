@@ -143,7 +143,8 @@ fn brightened(rgb: &RgbImage) -> RgbImage {
     bright
 }
 
-fn jpeg(rgb: &RgbImage, quality: u8) -> Result<Vec<u8>, ImageError> {
+/// The photo as a JPEG file.
+pub(super) fn jpeg(rgb: &RgbImage, quality: u8) -> Result<Vec<u8>, ImageError> {
     let mut bytes = Vec::new();
     rgb.write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, quality))?;
     Ok(bytes)

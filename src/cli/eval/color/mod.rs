@@ -4,21 +4,20 @@ mod report;
 mod stability;
 
 use super::labels::{ColorNames, Labels, Where};
-use super::look::in_parallel;
+use super::look;
+use super::retrieval::ChangeError;
 use crate::analyzer::Analyzer;
 use crate::cli::{CliError, joint};
 use crate::color::{self, BasicColor};
 use crate::config::{ModelConfig, PhotoConfig, WorkConfig};
-use crate::model::ModelError;
 use crate::photo::Photo;
 use clap::Args;
-use indicatif::ProgressBar;
 use report::{Report, Ways};
 use serde_json::json;
 use stability::Stability;
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Options of `vitrine eval color`.
@@ -74,8 +73,7 @@ pub(super) fn run(args: &ColorArgs) -> Result<(), CliError> {
     let labels = Labels::read(&args.labels, args.photos.as_deref())?;
     let selected = labels.select(&args.conditions).map_err(table)?;
     let names = ColorNames::read(&args.color_names)?;
-    let column = labels.column(&args.color_column);
-    let column = column.ok_or_else(|| table(format!("no column `{}` to judge colors by", args.color_column)))?;
+    let column = labels.color_column(&args.color_column).map_err(table)?;
     let by = labels.column(&args.by);
     let judged = |n: &usize| selected[*n] && names.accepted(&labels.rows[*n].1[column]).is_some();
     let rows: Vec<usize> = (0..labels.rows.len()).filter(judged).collect();
@@ -83,19 +81,12 @@ pub(super) fn run(args: &ColorArgs) -> Result<(), CliError> {
         return Err(table("no row is left whose color can be judged".into()));
     }
     let analyzer = Analyzer::new(joint::load_model(&args.model)?);
-    let (limits, bar) = (args.limits.limits(), ProgressBar::new(rows.len() as u64));
-    let seen = in_parallel(&rows, args.work.threads(), |row| {
-        bar.inc(1);
-        match joint::read_photo(&labels.rows[*row].0, &limits) {
-            Ok(photo) => look(&analyzer, &photo, args).map(Some),
-            Err(detail) => {
-                bar.suspend(|| eprintln!("{}: {detail}", labels.rows[*row].0.display()));
-                Ok(None)
-            }
-        }
-    });
-    bar.finish_and_clear();
-    let seen = seen.map_err(|source: ModelError| CliError::Model { dir: args.model.bundle_dir(), source })?;
+    let paths: Vec<&Path> = rows.iter().map(|row| labels.rows[*row].0.as_path()).collect();
+    let seen = look::each(&paths, &args.limits.limits(), args.work.threads(), |photo| one(&analyzer, photo, args));
+    let seen = seen.map_err(|e| match e {
+        ChangeError::Model(source) => CliError::Model { dir: args.model.bundle_dir(), source },
+        other => CliError::NothingDone(other.to_string()),
+    })?;
     let mut report = Report::new(analyzer.model().version());
     let mut lines = Vec::new();
     for (row, named) in rows.iter().zip(seen) {
@@ -134,7 +125,7 @@ fn parse(words: &[String]) -> Vec<BasicColor> {
     words.iter().filter_map(|w| serde_json::from_value(json!(w)).ok()).collect()
 }
 
-fn look(analyzer: &Analyzer, photo: &Photo, args: &ColorArgs) -> Result<Named, ModelError> {
+fn one(analyzer: &Analyzer, photo: &Photo, args: &ColorArgs) -> Result<Named, ChangeError> {
     let begun = Instant::now();
     let prediction = analyzer.predict(photo)?;
     let inferred = begun.elapsed();
@@ -156,8 +147,9 @@ fn look(analyzer: &Analyzer, photo: &Photo, args: &ColorArgs) -> Result<Named, M
     };
     let line = args.dump.is_some().then(|| {
         json!({
-            "lab": palette.dominant.first().map(|c| c.lab), "bins": color::product_bins(&masks), "prior": prior.map(|p| p.0), "kind": masks.kind,
-            "confidence": masks.confidence, "flags": masks.flags, "ways": ways,
+            "lab": palette.dominant.first().map(|c| c.lab), "bins": color::product_bins(&masks),
+            "prior": prior.map(|p| p.0), "kind": masks.kind, "confidence": masks.confidence, "flags": masks.flags,
+            "ways": ways,
         })
     });
     let stability = args.stability.then(|| Stability::of(analyzer, photo, &colors)).transpose()?;

@@ -2,6 +2,7 @@
 
 use super::Named;
 use super::stability::CHANGES;
+use crate::cli::joint::word;
 use crate::cli::term::{clean, table};
 use crate::color::BasicColor;
 use serde::Serialize;
@@ -94,21 +95,12 @@ impl Report {
     }
 
     fn milliseconds(&self) -> [f64; 3] {
-        self.times.each_ref().map(|all| {
-            let mut sorted = all.clone();
-            sorted.sort_unstable();
-            sorted.get(sorted.len() / 2).map_or(0.0, |t| t.as_secs_f64() * 1e3)
-        })
+        self.times.each_ref().map(|all| median(all.iter().map(|t| t.as_secs_f64() * 1e3)))
     }
 
-    fn stability(&self) -> Vec<(&'static str, f64, f32)> {
-        let middle = |apart: &[f32]| {
-            let mut sorted = apart.to_vec();
-            sorted.sort_by(f32::total_cmp);
-            sorted.get(sorted.len() / 2).copied().unwrap_or_default()
-        };
+    fn stability(&self) -> Vec<(&'static str, f64, f64)> {
         let one = |(name, (kept, apart)): (&&'static str, &(usize, Vec<f32>))| {
-            (*name, *kept as f64 / apart.len().max(1) as f64, middle(apart))
+            (*name, *kept as f64 / apart.len().max(1) as f64, median(apart.iter().map(|d| f64::from(*d))))
         };
         CHANGES.iter().zip(&self.changes).map(one).collect()
     }
@@ -150,7 +142,7 @@ impl Report {
         out.push_str(&table(&["accepted name", "photos", "pixels", "both", "wrong answers"], &rows));
         let moved = self.stability();
         if !moved.is_empty() {
-            let cells = |(change, same, moved): &(&str, f64, f32)| {
+            let cells = |(change, same, moved): &(&str, f64, f64)| {
                 vec![(*change).to_owned(), format!("{same:.3}"), format!("{moved:.2}")]
             };
             out.push('\n');
@@ -172,9 +164,9 @@ impl Report {
     fn name(&self, name: BasicColor, [n, pixels, both]: [usize; 3]) -> Vec<String> {
         let mut wrong: Vec<_> = self.confusion.iter().filter(|((truth, _), _)| *truth == name).collect();
         wrong.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
-        let wrong: Vec<String> = wrong.iter().map(|((_, said), n)| format!("{} {n}", word(*said))).collect();
+        let wrong: Vec<String> = wrong.iter().map(|((_, said), n)| format!("{} {n}", word(said))).collect();
         let share = |right: usize| format!("{:.3}", right as f64 / n.max(1) as f64);
-        vec![word(name), n.to_string(), share(pixels), share(both), wrong.join(", ")]
+        vec![word(&name), n.to_string(), share(pixels), share(both), wrong.join(", ")]
     }
 }
 
@@ -182,6 +174,9 @@ fn row(name: &str, cells: impl Iterator<Item = String>) -> Vec<String> {
     std::iter::once(name.to_owned()).chain(cells).collect()
 }
 
-fn word(name: BasicColor) -> String {
-    json!(name).as_str().unwrap_or_default().to_owned()
+/// The upper median; 0 of nothing.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }

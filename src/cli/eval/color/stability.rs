@@ -1,34 +1,33 @@
 //! Whether a photo keeps its color when it is changed in ways that do not change the product.
 
+use super::super::retrieval::{ChangeError, jpeg};
 use crate::analyzer::Analyzer;
 use crate::color::{Colors, ciede2000};
-use crate::model::ModelError;
 use crate::photo::Photo;
-use image::codecs::jpeg::JpegEncoder;
+use image::RgbImage;
 use image::imageops::{self, FilterType};
-use image::{DynamicImage, RgbImage};
-use serde::Serialize;
 
 /// The changes, in the order of [`Stability`].
 pub(super) const CHANGES: [&str; 5] = ["half the size", "JPEG quality 50", "mirrored", "500 K warmer", "500 K cooler"];
-/// Red, green and blue in linear light of a surface lit by 6000 K and 7000 K where the camera was set to 6500 K: Planck's
-/// law at 600, 540 and 450 nm, green held at 1.
-const CASTS: [[f32; 3]; 2] = [[1.021, 1.0, 0.944], [0.982, 1.0, 1.049]];
+/// Red, green and blue in linear light of a surface lit by 6000 K and 7000 K where the camera was set to 6500 K: ratios of
+/// Planck's law at 600, 540 and 450 nm (c2 = 0.014387769 m K), green held at 1.
+const CASTS: [[f32; 3]; 2] = [[1.0328, 1.0, 0.9362], [0.9731, 1.0, 1.0575]];
 const QUALITY: u8 = 50;
 
 /// What became of each change: the same basic name, and how far the dominant color moved (CIEDE2000).
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub(super) struct Stability(pub(super) Vec<(bool, f32)>);
 
 impl Stability {
     /// Measures the changes of one photo with a known answer.
     ///
     /// # Errors
-    /// When the model fails.
-    pub(super) fn of(analyzer: &Analyzer, photo: &Photo, colors: &Colors) -> Result<Self, ModelError> {
+    /// When the model fails, or a photo cannot be compressed and read again.
+    pub(super) fn of(analyzer: &Analyzer, photo: &Photo, colors: &Colors) -> Result<Self, ChangeError> {
         let rgb = photo.rgb();
         let half = imageops::resize(rgb, (rgb.width() / 2).max(1), (rgb.height() / 2).max(1), FilterType::Triangle);
-        let changed = [half, compressed(rgb), imageops::flip_horizontal(rgb), cast(rgb, CASTS[0]), cast(rgb, CASTS[1])];
+        let compressed = image::load_from_memory(&jpeg(rgb, QUALITY)?)?.into_rgb8();
+        let changed = [half, compressed, imageops::flip_horizontal(rgb), cast(rgb, CASTS[0]), cast(rgb, CASTS[1])];
         let mut out = Vec::with_capacity(changed.len());
         for image in changed {
             let now = analyzer.analyze(&Photo::from_rgb(image, None))?.analysis.colors;
@@ -37,13 +36,6 @@ impl Stability {
         }
         Ok(Self(out))
     }
-}
-
-fn compressed(rgb: &RgbImage) -> RgbImage {
-    let mut bytes = Vec::new();
-    let coded = rgb.write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, QUALITY));
-    let read = coded.and_then(|()| image::load_from_memory(&bytes));
-    read.map_or_else(|_| rgb.clone(), DynamicImage::into_rgb8)
 }
 
 /// Scales linear light by channel.
