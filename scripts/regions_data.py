@@ -20,7 +20,6 @@ from PIL import Image
 
 from . import augment, dataset, photos
 from .render import picture, plan
-from .render.color import DYES
 from .taxonomy import Taxonomy
 
 U8 = NDArray[np.uint8]
@@ -66,20 +65,10 @@ def parsing(root: Path, key: str) -> tuple[Image.Image, U8]:
 
 def rendered(key: str) -> tuple[Image.Image, U8]:
     """A drawn picture: a task of the plan with other dyes, another ground and another wearer."""
-    rng = np.random.default_rng(int(hashlib.sha256(key.encode()).hexdigest()[:12], 16))
-    tasks = list(plan.tasks())
-    worn = [t for t in tasks if t.shot.startswith("worn")]
-    task = worn[rng.integers(len(worn))] if rng.random() < 0.75 else tasks[rng.integers(len(tasks))]
-    shot = task.shot
-    if shot.startswith("worn"):
-        shot = f"worn{rng.integers(1, 11)}" + ("full" if shot.endswith("full") else "")
-    names = sorted(DYES)
-    dyes = tuple(names[rng.integers(len(names))] for _ in task.dyes)
-    places = [p for p in plan.PLACES if p not in ("none", "alpha")]
-    place = task.place if task.place in ("none", "alpha") else places[rng.integers(len(places))]
-    size = tuple(side // 2 for side in task.line.size)
-    line = dataclasses.replace(task.line, size=(size[0], size[1]))
-    made = picture.render(dataclasses.replace(task, line=line, dyes=dyes, shot=shot, place=place, image_id=key), 101)
+    task = plan.drawn(key)
+    width, height = task.line.size
+    line = dataclasses.replace(task.line, size=(width // 2, height // 2))
+    made = picture.render(dataclasses.replace(task, line=line), 101)
     own = regions_of(task.line.category)
     other = sum(BIT[g] for g in GARMENTS) & ~own
     table = np.array([BIT["background"], own, BIT["skin"], BIT["hair"], other], np.uint8)

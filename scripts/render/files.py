@@ -7,10 +7,12 @@ import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from .color import MONK, lab_of_hex
 from .picture import Picture, title
 from .plan import Task
 
@@ -70,9 +72,50 @@ def row(task: Task, uri: str) -> dict[str, str]:
 
 
 def write_manifest(rows: Iterable[dict[str, str]], path: Path) -> None:
-    """The manifest of the demo import, one image a row."""
+    """A table, one image a row: the manifest of the demo import, or labels."""
     rows = list(rows)
     with path.open("w", newline="", encoding="utf-8") as f:
         out = csv.DictWriter(f, fieldnames=list(rows[0]), lineterminator="\n")
         out.writeheader()
         out.writerows(rows)
+
+
+#: Classes of a mask, as ``labels.txt`` beside it names them.
+CLASSES = ("background", "product", "skin", "hair", "other")
+#: A dye nearer than this to the line of skin tones (CIE76) is like skin; beige lies at 4, camel at 6, brown at 9.
+_LIKE_SKIN = 10.0
+#: A backdrop of more chroma than this is colored.
+_COLORED = 8.0
+
+
+def _off_skin(lab: list[float]) -> float:
+    """CIE76 distance to the line through the Monk tones."""
+    line, point = np.array([lab_of_hex(tone) for tone in MONK]), np.array(lab)
+    steps = line[1:] - line[:-1]
+    t = np.clip(((point - line[:-1]) * steps).sum(1) / (steps**2).sum(1), 0, 1)
+    return float(np.linalg.norm(line[:-1] + t[:, None] * steps - point, axis=1).min())
+
+
+def label(picture: Picture, uri: str) -> dict[str, str]:
+    """One line of the labels: where picture and mask lie, and what of the truth figures are counted by."""
+    truth = picture.truth
+    colors: list[dict[str, Any]] = truth["colors"]  # type: ignore[assignment]
+    back: dict[str, Any] = truth["background"]  # type: ignore[assignment]
+    kind = str(back["kind"])
+    if kind in ("plain", "gradient") and float(np.linalg.norm(lab_of_hex(back["hex"])[1:])) > _COLORED:
+        kind = "colored"
+    shares: dict[str, float] = {}
+    for color in colors:  # the lot may draw one dye twice
+        shares[color["hex"]] = round(shares.get(color["hex"], 0.0) + color["share"], 4)
+    like = any(c["share"] >= 0.2 and _off_skin(c["lab"]) < _LIKE_SKIN for c in colors)
+    return {
+        "file": uri, "mask": f"masks/{picture.task.image_id}.png", "background": kind, "place": picture.task.place,
+        "skin_tone": str(truth["skin_tone"] or ""), "skin_like": str(like).lower(), "category": str(truth["category"]),
+        "colors": "|".join(f"{color}:{share}" for color, share in sorted(shares.items(), key=lambda c: -c[1])),
+    }  # fmt: skip
+
+
+def write_labels(rows: Iterable[dict[str, str]], root: Path) -> None:
+    """``labels.csv`` and the names of the classes: what ``vitrine eval masks`` reads."""
+    write_manifest(rows, root / "labels.csv")
+    (root / "labels.txt").write_text("".join(f"{n} {name}\n" for n, name in enumerate(CLASSES)), encoding="utf-8")

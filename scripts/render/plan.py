@@ -9,8 +9,13 @@ A line of the catalog is one group of color variants. A shot is ``how:where``:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .color import DYES
 
 # Where: (backdrop of ``scene``, sRGB, kind in the truth, shadow).
 PLACES: dict[str, tuple[str, str, str, str]] = {
@@ -250,3 +255,19 @@ def tasks() -> Iterator[Task]:
                 how, place = shot.split(":")
                 yield Task(line, names, how, place, product, f"{product}-{i}", number)
                 number += 1
+
+
+def drawn(key: str) -> Task:
+    """A picture of the catalog with other dyes, another ground and another wearer, by lot; three of four are worn."""
+    rng = np.random.default_rng(int(hashlib.sha256(key.encode()).hexdigest()[:12], 16))
+    every = list(tasks())
+    worn = [t for t in every if t.shot.startswith("worn")]
+    task = worn[rng.integers(len(worn))] if rng.random() < 0.75 else every[rng.integers(len(every))]
+    shot = task.shot
+    if shot.startswith("worn"):
+        shot = f"worn{rng.integers(1, 11)}" + ("full" if shot.endswith("full") else "")
+    names = sorted(DYES)
+    dyes = tuple(names[rng.integers(len(names))] for _ in task.dyes)
+    places = [p for p in PLACES if p not in ("none", "alpha")]
+    place = task.place if task.place in ("none", "alpha") else places[rng.integers(len(places))]
+    return replace(task, dyes=dyes, shot=shot, place=place, image_id=key)

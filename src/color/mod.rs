@@ -148,7 +148,7 @@ pub fn palette(photo: &Photo, masks: &Masks, prior: Option<&ColorPrior>) -> Colo
         background: describe(&back, 3).into_iter().map(|d| d.color).collect(),
         background_kind: masks.kind,
         product_share: share(masks.product.as_raw()),
-        skin_share: share(masks.skin.as_raw()),
+        skin_share: share(masks.skin.as_raw()) + share(masks.hair.as_raw()),
         multicolor,
         // A name that barely won, or a color that covers little, is worth less than the mask it came from.
         confidence: (confidence * (0.4 + 0.6 * certainty) * (0.6 + 0.4 * mass)).clamp(0.0, 1.0),

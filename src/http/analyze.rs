@@ -48,8 +48,12 @@ pub(super) struct AnalysisView {
 pub(super) struct MaskImages {
     /// The product sold.
     product: String,
-    /// Skin and hair.
+    /// Other clothing and goods.
+    other: String,
+    /// Skin.
     skin: String,
+    /// Hair.
+    hair: String,
     /// Background, shadow and reflection.
     background: String,
 }
@@ -109,7 +113,13 @@ pub(super) fn view(
     masks: Option<&Masks>,
 ) -> Result<AnalysisView, Problem> {
     let images = |masks: &Masks| -> Result<MaskImages, Problem> {
-        Ok(MaskImages { product: png(&masks.product)?, skin: png(&masks.skin)?, background: png(&masks.background)? })
+        Ok(MaskImages {
+            product: png(&masks.product)?,
+            other: png(&masks.other)?,
+            skin: png(&masks.skin)?,
+            hair: png(&masks.hair)?,
+            background: png(&masks.background)?,
+        })
     };
     Ok(AnalysisView { analysis, embedding, masks: masks.map(images).transpose()? })
 }

@@ -134,6 +134,42 @@ pub(super) fn dilate(size: Size, marked: &[bool], radius: usize) -> Vec<bool> {
     out
 }
 
+/// Mean over the window of `radius` around each pixel, cut at the picture's edge; a pass along rows, one along columns.
+pub(super) fn box_mean(size: Size, plane: &[f32], radius: usize) -> Vec<f32> {
+    let (w, h) = (size.width, size.height);
+    let mut rows = Vec::with_capacity(size.len());
+    let mut prefix = vec![0.0f32; w + 1];
+    for line in plane.chunks_exact(w) {
+        let mut sum = 0.0;
+        for (slot, v) in prefix[1..].iter_mut().zip(line) {
+            sum += v;
+            *slot = sum;
+        }
+        rows.extend((0..w).map(|x| {
+            let (from, to) = (x.saturating_sub(radius), (x + radius + 1).min(w));
+            (prefix[to] - prefix[from]) / (to - from) as f32
+        }));
+    }
+    let mut out = Vec::with_capacity(size.len());
+    let mut sums = vec![0.0f32; w];
+    for line in rows.chunks_exact(w).take(radius) {
+        sums.iter_mut().zip(line).for_each(|(s, v)| *s += v);
+    }
+    for y in 0..h {
+        if y + radius < h {
+            let line = &rows[(y + radius) * w..(y + radius + 1) * w];
+            sums.iter_mut().zip(line).for_each(|(s, v)| *s += v);
+        }
+        if y > radius {
+            let line = &rows[(y - radius - 1) * w..(y - radius) * w];
+            sums.iter_mut().zip(line).for_each(|(s, v)| *s -= v);
+        }
+        let n = ((y + radius + 1).min(h) - y.saturating_sub(radius)) as f32;
+        out.extend(sums.iter().map(|s| s / n));
+    }
+    out
+}
+
 /// Sums over any rectangle in constant time (Crow's summed-area table), for a plane and its square.
 pub(super) struct Integral {
     width: usize,

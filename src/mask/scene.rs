@@ -1,5 +1,5 @@
 //! Pictures whose border is no studio wall: streets, rooms, textured floors, fabric.
-//! Color statistics of border against center, a center prior and the model's region map; an honest guess, no more.
+//! Without a region map: color statistics of border against center and a center prior; a guess, no more.
 
 use super::border::{in_ring, unit};
 use super::grid::{Integral, Size};
@@ -71,19 +71,14 @@ pub(super) fn fabric(picture: &Working, size: Size) -> bool {
 }
 
 /// Probability of product at each pixel, (height, width).
-pub(super) fn product(picture: &Working, size: Size, prior: Option<&[f32]>) -> Vec<f32> {
+pub(super) fn product(picture: &Working, size: Size) -> Vec<f32> {
     let (ring, inner) = histograms(picture, size);
     let raw: Vec<f32> = (0..size.len())
         .map(|i| {
             let c = cell(picture.lab[i]);
             let likelihood = (inner[c] + 1e-4) / (inner[c] + ring[c] + 2e-4);
             let (x, y) = unit(size, i);
-            let place = match prior {
-                // The map has seen shapes; half the center prior is left in for maps that are flat.
-                Some(map) => map[i] * (0.5 + 0.5 * center(x, y)),
-                None => center(x, y),
-            };
-            likelihood * place
+            likelihood * center(x, y)
         })
         .collect();
     // A region is product, not a pixel: average over 3 % of the picture.

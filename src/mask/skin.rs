@@ -2,6 +2,7 @@
 //! No color rule separates skin from a beige, tan or brown garment (they lie within 10 units of the same line), so a
 //! candidate region counts as skin only for its place and shape and for what else is in the picture.
 
+use super::Body;
 use super::grid::{Component, Size, components, dilate, grow};
 use super::working::Working;
 use crate::color::lab::{Converter, Lab, squared};
@@ -14,14 +15,6 @@ const NEAR: f32 = 10.5;
 /// Photos are redder and more saturated than the scale: distance toward +a and +b counts this much.
 const REDNESS: f32 = 0.45;
 const YELLOWNESS: f32 = 0.7;
-
-/// What was found.
-pub(super) struct Skin {
-    /// Skin or hair, (height, width).
-    pub(super) mask: Vec<bool>,
-    /// Skin and a skin-colored product could not be told apart.
-    pub(super) ambiguous: bool,
-}
 
 /// The ten tones in CIELAB.
 fn line() -> [Lab; 10] {
@@ -63,12 +56,12 @@ struct Region {
     bare: f32,
 }
 
-/// Finds skin and hair inside `product`. `prior` is the model's probability of skin a pixel, where there is one.
-pub(super) fn find(picture: &Working, size: Size, product: &[bool], gradient: &[f32], prior: Option<&[f32]>) -> Skin {
-    let mut skin = Skin { mask: vec![false; size.len()], ambiguous: false };
+/// Finds skin and hair inside `product`, without a region map.
+pub(super) fn find(picture: &Working, size: Size, product: &[bool], gradient: &[f32]) -> Body {
+    let mut body = Body { skin: vec![false; size.len()], hair: vec![false; size.len()], ambiguous: false };
     let area = product.iter().filter(|p| **p).count();
     if area < 64 {
-        return skin;
+        return body;
     }
     let line = line();
     // Contours cut candidates apart: an arm from the tan bag it carries.
@@ -87,26 +80,22 @@ pub(super) fn find(picture: &Working, size: Size, product: &[bool], gradient: &[
         .map(|(at, _)| at);
     let candidates: usize = regions.iter().map(|r| r.part.area()).sum();
     for (at, region) in regions.iter().enumerate() {
-        let seen = prior.map(|map| {
-            let sum: f32 = region.part.pixels.iter().map(|&i| map[i]).sum();
-            sum / region.part.area() as f32
-        });
-        let verdict = judge(size, region, face.map(|f| (f == at, regions[f].lab)), area, candidates, seen);
+        let verdict = judge(size, region, face.map(|f| (f == at, regions[f].lab)), area, candidates);
         match verdict {
-            Verdict::Skin => region.part.pixels.iter().for_each(|&i| skin.mask[i] = true),
-            Verdict::Unsure => skin.ambiguous = true,
+            Verdict::Skin => region.part.pixels.iter().for_each(|&i| body.skin[i] = true),
+            Verdict::Unsure => body.ambiguous = true,
             Verdict::Product => {}
         }
     }
     if let Some(face) = face {
-        add_hair(picture, size, product, &regions[face].part, &mut skin.mask);
+        body.hair = hair(picture, size, product, &regions[face].part, &body.skin);
     }
     // Lips, eyes and the contour pixels left out above belong to the skin around them.
-    let grown = dilate(size, &skin.mask, 1);
+    let grown = dilate(size, &body.skin, 1);
     for i in 0..size.len() {
-        skin.mask[i] |= grown[i] && product[i] && off_line(picture.lab[i], &line) < 2.0 * NEAR;
+        body.skin[i] |= grown[i] && product[i] && !body.hair[i] && off_line(picture.lab[i], &line) < 2.0 * NEAR;
     }
-    skin
+    body
 }
 
 /// Near the line of tones, and warm: white cotton lies 6 units from the pale end, and the pale tones are a little green.
@@ -176,22 +165,9 @@ enum Verdict {
 }
 
 /// Decides one region. `face` says whether it is the face itself, and the face's color.
-fn judge(
-    size: Size,
-    region: &Region,
-    face: Option<(bool, Lab)>,
-    area: usize,
-    candidates: usize,
-    seen: Option<f32>,
-) -> Verdict {
+fn judge(size: Size, region: &Region, face: Option<(bool, Lab)>, area: usize, candidates: usize) -> Verdict {
     let share = region.part.area() as f32 / area as f32;
     let rest = 1.0 - candidates as f32 / area as f32;
-    // The model has looked at the whole picture: a clear word of it settles the region.
-    match seen {
-        Some(p) if p > 0.6 && share < 0.6 => return Verdict::Skin,
-        Some(p) if p < 0.1 => return Verdict::Product,
-        _ => {}
-    }
     if let Some((is_face, tone)) = face {
         let [dl, da, db] = [0, 1, 2].map(|k| region.lab[k] - tone[k]);
         // The same skin in other light: lightness may differ much, hue little.
@@ -217,8 +193,8 @@ fn judge(
     }
 }
 
-/// Grows hair from the dark pixels around the face, within twice its box.
-fn add_hair(picture: &Working, size: Size, product: &[bool], face: &Component, mask: &mut [bool]) {
+/// Hair, grown from the dark pixels around the face, within twice its box.
+fn hair(picture: &Working, size: Size, product: &[bool], face: &Component, skin: &[bool]) -> Vec<bool> {
     let n = face.area() as f32;
     let mut tone = [0.0f32; 3];
     for &i in &face.pixels {
@@ -234,10 +210,7 @@ fn add_hair(picture: &Working, size: Size, product: &[bool], face: &Component, m
         let (x, y) = size.xy(i);
         columns.contains(&x) && rows.contains(&y) && product[i] && is_hair(picture.lab[i], tone)
     };
-    let near = dilate(size, mask, 3);
+    let near = dilate(size, skin, 3);
     let seeds: Vec<usize> = (0..size.len()).filter(|&i| near[i] && allowed(i)).collect();
-    let hair = grow(size, seeds.into_iter(), allowed);
-    for (slot, on) in mask.iter_mut().zip(hair) {
-        *slot |= on;
-    }
+    grow(size, seeds.into_iter(), allowed)
 }

@@ -38,8 +38,10 @@ pub struct RegionMap {
     pub height: usize,
     /// Probability of "product sold" a cell, row-major (height, width), 0 to 1.
     pub product: Vec<f32>,
-    /// Probability of skin or hair a cell, row-major (height, width), 0 to 1.
+    /// Probability of skin a cell, row-major (height, width), 0 to 1.
     pub skin: Vec<f32>,
+    /// Probability of hair a cell, row-major (height, width), 0 to 1.
+    pub hair: Vec<f32>,
     /// Probability of other clothing a cell, row-major (height, width), 0 to 1.
     pub other: Vec<f32>,
 }
@@ -48,21 +50,18 @@ impl RegionMap {
     /// From the graph's planes, `values` being (classes, height, width); a class that the bundle lacks is zero.
     fn new(spec: &RegionSpec, values: &[f32]) -> Self {
         let cells = spec.width * spec.height;
-        let plane = |wanted: &[&str]| {
-            let mut sum = vec![0.0f32; cells];
-            for (class, plane) in spec.classes.iter().zip(values.chunks_exact(cells)) {
-                if wanted.contains(&class.as_str()) {
-                    sum.iter_mut().zip(plane).for_each(|(s, v)| *s += v);
-                }
-            }
-            sum
+        let plane = |wanted: &str| {
+            let mut planes = spec.classes.iter().zip(values.chunks_exact(cells));
+            let found = planes.find(|(class, _)| *class == wanted);
+            found.map_or_else(|| vec![0.0f32; cells], |(_, plane)| plane.to_vec())
         };
         Self {
             width: spec.width,
             height: spec.height,
-            product: plane(&["product"]),
-            skin: plane(&["skin", "hair"]),
-            other: plane(&["other"]),
+            product: plane("product"),
+            skin: plane("skin"),
+            hair: plane("hair"),
+            other: plane("other"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The report as one page that needs nothing but itself: no script, no font, no address. Everything that comes from
 //! a file name, a label or a model is escaped.
 
-use super::overlay::{BACKGROUND, Figures, PRODUCT, SKIN};
+use super::overlay::{Figures, TINTS};
 use crate::analyzer::Analysis;
 use crate::attributes::Attribute;
 use crate::cli::joint;
@@ -16,14 +16,12 @@ pub(super) const FOOT: &str = "</main>\n</body>\n</html>\n";
 
 /// The page up to its first photo.
 pub(super) fn head(model_version: &str) -> String {
+    let tints: String = TINTS.iter().map(|(name, color)| format!("--{name}: {}; ", css(*color))).collect();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Vitrine report</title>\n\
-         <style>\n:root {{ --product: {}; --skin: {}; --background: {}; }}\n{STYLE}</style>\n</head>\n<body>\n\
+         <style>\n:root {{ {tints}}}\n{STYLE}</style>\n</head>\n<body>\n\
          <header><h1>Vitrine report</h1><p>model <code>{}</code></p></header>\n<main>\n",
-        css(PRODUCT),
-        css(SKIN),
-        css(BACKGROUND),
         escape(model_version)
     )
 }
@@ -56,7 +54,7 @@ pub(super) fn section(name: &str, analysis: &Analysis, figures: &Figures) -> Str
 // Writing to a String cannot fail: the results of `write!` below are dropped.
 
 fn photo_and_masks(out: &mut String, name: &str, analysis: &Analysis, figures: &Figures) {
-    let Figures { width, height, photo, product, skin, background } = figures;
+    let Figures { width, height, photo, layers } = figures;
     let colors = &analysis.colors;
     let _ = writeln!(
         out,
@@ -64,17 +62,12 @@ fn photo_and_masks(out: &mut String, name: &str, analysis: &Analysis, figures: &
          <figure class=\"masks\">",
         escape(name)
     );
-    let layers = [
-        ("product", product, Some(colors.product_share)),
-        ("skin", skin, Some(colors.skin_share)),
-        ("background", background, None),
-    ];
-    for (class, _, share) in layers {
-        let share = share.map(|s| format!(" {:.0} %", 100.0 * s)).unwrap_or_default();
+    for (class, _) in TINTS {
+        let share = if class == "product" { format!(" {:.0} %", 100.0 * colors.product_share) } else { String::new() };
         let _ = writeln!(out, "<label class=\"{class}\"><input type=\"checkbox\" checked> {class}{share}</label>");
     }
     let _ = write!(out, "<div class=\"stack\"><img src=\"{photo}\" width=\"{width}\" height=\"{height}\" alt=\"\">");
-    for (class, layer, _) in layers {
+    for ((class, _), layer) in TINTS.iter().zip(layers) {
         let _ = write!(out, "<img class=\"layer {class}\" src=\"{layer}\" alt=\"{class} mask\">");
     }
     let kind = joint::word(&colors.background_kind);
@@ -196,9 +189,7 @@ mod tests {
             width: 1,
             height: 1,
             photo: "data:p".into(),
-            product: "data:a".into(),
-            skin: "data:b".into(),
-            background: "data:c".into(),
+            layers: ["data:a", "data:b", "data:c", "data:d", "data:e"].map(str::to_owned),
         };
         let page = head(hostile) + &section(hostile, &analysis(hostile), &figures) + FOOT;
         assert!(!page.contains("<script") && !page.contains("\" onload"), "{page}");

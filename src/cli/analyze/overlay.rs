@@ -15,10 +15,15 @@ const JPEG_QUALITY: u8 = 85;
 /// Most of a tint: the photo must be seen through it.
 const TINT_ALPHA: f32 = 0.62;
 
-/// The tints, apart from each other also for the color-blind (Okabe and Ito 2008: bluish green, vermilion, blue).
-pub(super) const PRODUCT: [u8; 3] = [0, 158, 115];
-pub(super) const SKIN: [u8; 3] = [213, 94, 0];
-pub(super) const BACKGROUND: [u8; 3] = [0, 114, 178];
+/// The tints of the masks, apart from each other also for the color-blind (Okabe and Ito 2008: bluish green, reddish purple,
+/// vermilion, yellow, blue).
+pub(super) const TINTS: [(&str, [u8; 3]); 5] = [
+    ("product", [0, 158, 115]),
+    ("other", [204, 121, 167]),
+    ("skin", [213, 94, 0]),
+    ("hair", [240, 228, 66]),
+    ("background", [0, 114, 178]),
+];
 
 /// Pictures as data URIs, all of one size.
 #[derive(Debug)]
@@ -27,10 +32,8 @@ pub(super) struct Figures {
     pub(super) height: u32,
     /// JPEG.
     pub(super) photo: String,
-    /// PNG with alpha, each.
-    pub(super) product: String,
-    pub(super) skin: String,
-    pub(super) background: String,
+    /// PNG with alpha, in the order of [`TINTS`].
+    pub(super) layers: [String; 5],
 }
 
 /// Draws `photo` and `masks`.
@@ -43,15 +46,12 @@ pub(super) fn figures(photo: &Photo, masks: &Masks) -> Result<Figures, ImageErro
         true => photo.rgb().clone(),
         false => thumbnail(photo.rgb(), width, height),
     };
-    let layer = |mask: &GrayImage, color| tint(&resize(mask, width, height, FilterType::Triangle), color);
-    Ok(Figures {
-        width,
-        height,
-        photo: jpeg(&small)?,
-        product: layer(&masks.product, PRODUCT)?,
-        skin: layer(&masks.skin, SKIN)?,
-        background: layer(&masks.background, BACKGROUND)?,
-    })
+    let mut figures = Figures { width, height, photo: jpeg(&small)?, layers: Default::default() };
+    let planes = [&masks.product, &masks.other, &masks.skin, &masks.hair, &masks.background];
+    for ((layer, mask), (_, color)) in figures.layers.iter_mut().zip(planes).zip(TINTS) {
+        *layer = tint(&resize(mask, width, height, FilterType::Triangle), color)?;
+    }
+    Ok(figures)
 }
 
 /// A size of the same shape with sides of 1 to [`SIDE`]; small photos stay as they are.

@@ -3,6 +3,7 @@
 mod color;
 mod labels;
 mod look;
+mod masks;
 mod metrics;
 mod report;
 mod retrieval;
@@ -42,6 +43,8 @@ pub(super) struct EvalArgs {
 enum Part {
     /// Measure the names of dominant colors against merchants' labels
     Color(color::ColorArgs),
+    /// Measure masks and palettes against pixel truth
+    Masks(masks::MasksArgs),
 }
 
 /// Options of `vitrine eval` itself.
@@ -90,9 +93,10 @@ struct HeadsArgs {
 pub(super) fn run(args: &EvalArgs) -> Result<(), CliError> {
     match (&args.part, &args.heads) {
         (Some(Part::Color(args)), _) => color::run(args),
+        (Some(Part::Masks(args)), _) => masks::run(args),
         (None, Some(args)) => heads(args),
         // The parser asks for the labels file where no part is named.
-        (None, None) => Err(CliError::NothingDone("expected a labels file, or color".into())),
+        (None, None) => Err(CliError::NothingDone("expected a labels file, color or masks".into())),
     }
 }
 
