@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 #: Upper ends of the ranges of L in which names are counted apart, and the quantiles of L and chroma.
 LIGHTS = (35.0, 65.0)
 LIGHTNESS, CHROMA = (0.05, 0.25, 0.5, 0.75, 0.95), (0.25, 0.5, 0.75, 0.95)
-HIDDEN = 32
+HIDDEN = 64
 #: What an anchor counts against a photo.
 ANCHOR = 0.2
 #: Share of each lightness in a plain cloth: lit, flat, in folds.
@@ -89,7 +89,7 @@ def plain(names: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     return np.array(x), np.array(y)
 
 
-def fit(x: Floats, y: NDArray[np.bool_], weight: Floats, seed: int, epochs: int = 60) -> torch.nn.Sequential:
+def fit(x: Floats, y: NDArray[np.bool_], weight: Floats, seed: int, epochs: int = 120) -> torch.nn.Sequential:
     """A small network; the loss is -log of the probability of all accepted names."""
     torch.manual_seed(seed)
     net = torch.nn.Sequential(

@@ -54,10 +54,11 @@ struct Sample {
 /// Position of pixel `i` from -1 to 1 in both directions.
 pub(super) fn unit(size: Size, i: usize) -> (f32, f32) {
     let (x, y) = size.xy(i);
-    let to = |v: usize, n: usize| {
-        if n > 1 { 2.0 * v as f32 / (n - 1) as f32 - 1.0 } else { 0.0 }
-    };
-    (to(x, size.width), to(y, size.height))
+    (along(x, size.width), along(y, size.height))
+}
+
+fn along(v: usize, n: usize) -> f32 {
+    if n > 1 { 2.0 * v as f32 / (n - 1) as f32 - 1.0 } else { 0.0 }
 }
 
 /// Width of the border ring in pixels.
@@ -72,9 +73,20 @@ pub(super) fn in_ring(size: Size, i: usize) -> bool {
     x < ring || y < ring || x + ring >= size.width || y + ring >= size.height
 }
 
+/// The pixels of the ring, row by row.
+fn ring(size: Size) -> impl Iterator<Item = usize> {
+    let (width, height, deep) = (size.width, size.height, ring_width(size));
+    let wide = deep.min(width);
+    (0..height).flat_map(move |y| {
+        let full = y < deep || y + deep >= height || 2 * deep >= width;
+        let (left, right) = if full { (0..width, 0..0) } else { (0..wide, width - wide..width) };
+        left.chain(right).map(move |x| y * width + x)
+    })
+}
+
 /// Fits the border of `picture`.
 pub(super) fn fit(picture: &Working, size: Size) -> Border {
-    let ring: Vec<Sample> = (0..size.len()).filter(|&i| in_ring(size, i)).map(|i| sample(picture, size, i)).collect();
+    let ring: Vec<Sample> = ring(size).map(|i| sample(picture, size, i)).collect();
     let mut free: Vec<&Sample> = ring.iter().collect();
     let mut border = Border { planes: Vec::new(), share: 0.0, noise: 0.0 };
     let mut error = 0.0;
@@ -198,16 +210,39 @@ fn least_squares(samples: &[&Sample]) -> Option<Plane> {
 
 /// CIE76 distance of every pixel to the nearest surface.
 pub(super) fn distance(picture: &Working, size: Size, border: &Border) -> Vec<f32> {
-    (0..size.len())
-        .map(|i| {
-            let (x, y) = unit(size, i);
-            border
-                .planes
-                .iter()
-                .map(|p| squared(picture.lab[i], p.at(x, y)))
-                .fold(f32::INFINITY, f32::min)
-                .min(1e6)
-                .sqrt()
-        })
-        .collect()
+    let across: Vec<f32> = (0..size.width).map(|x| along(x, size.width)).collect();
+    let mut out = Vec::with_capacity(size.len());
+    for (y, line) in picture.lab.chunks_exact(size.width).enumerate() {
+        let v = along(y, size.height);
+        // Along a row a plane is a line.
+        let lines: Vec<(Lab, Lab)> = border.planes.iter().map(|p| (p.at(0.0, v), p.0.map(|c| c[1]))).collect();
+        out.extend(line.iter().zip(&across).map(|(lab, &u)| {
+            let near = lines.iter().map(|(start, step)| squared(*lab, [0, 1, 2].map(|k| start[k] + step[k] * u)));
+            near.fold(1e6, f32::min).sqrt()
+        }));
+    }
+    out
+}
+
+impl Border {
+    /// The surface nearest to pixel `i`; its own color where there is none.
+    pub(super) fn nearest(&self, picture: &Working, size: Size, i: usize) -> Lab {
+        let ((x, y), own) = (unit(size, i), picture.lab[i]);
+        let near = self.planes.iter().map(|p| p.at(x, y));
+        near.min_by(|a, b| squared(*a, own).total_cmp(&squared(*b, own))).unwrap_or(own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_is_what_lies_near_an_edge_once_each() {
+        for (width, height) in [(1, 1), (3, 200), (200, 3), (5, 5), (64, 48), (256, 192)] {
+            let size = Size { width, height };
+            let expected: Vec<usize> = (0..size.len()).filter(|&i| in_ring(size, i)).collect();
+            assert_eq!(ring(size).collect::<Vec<_>>(), expected, "{width} x {height}");
+        }
+    }
 }

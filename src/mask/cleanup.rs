@@ -57,13 +57,13 @@ pub(super) fn shadow(
     picture: &Working,
     size: Size,
     background: &[bool],
-    surface: &[Lab],
+    surface: impl Fn(usize) -> Lab,
     gradient: &[f32],
 ) -> Vec<bool> {
     // Steps above this a pixel are contours, not penumbras (CIE76); set by eye on studio shots.
     const SOFT: f32 = 4.0;
     let like = |i: usize| {
-        let (own, back) = (picture.lab[i], surface[i]);
+        let (own, back) = (picture.lab[i], surface(i));
         let darker = back[0] - own[0];
         let tint = (own[1] - back[1]).hypot(own[2] - back[2]);
         // Darker light scales chroma down too, so colored backgrounds are allowed more.

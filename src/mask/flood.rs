@@ -2,7 +2,7 @@
 //! Color alone would eat every part of the product that has the background's color; connection to the border and the
 //! edge between keep a white shirt on a white wall.
 
-use super::grid::{Size, dilate, grow};
+use super::grid::{Integral, Size, dilate, grow};
 use super::sauvola;
 
 /// Edge strength that stops the flood, over a noiseless background (CIE76 a pixel). Set by eye
@@ -29,11 +29,18 @@ pub(super) fn background(size: Size, distance: &[f32], gradient: &[f32], noise: 
 
 /// Pixels beside the background that the thickened edges and JPEG ringing kept from the flood join it, by the adaptive
 /// threshold: beside a dark product a pixel counts as background that beside a white one would not. Edges still stop,
-/// except where the step is into ringing. Grows up to `steps` pixels.
-pub(super) fn creep(size: Size, background: &mut [bool], distance: &[f32], noise: f32, steps: usize) {
+/// except where the step is into ringing. Grows up to `steps` pixels. `spread` is of `distance`.
+pub(super) fn creep(
+    size: Size,
+    background: &mut [bool],
+    distance: &[f32],
+    spread: &Integral,
+    noise: f32,
+    steps: usize,
+) {
     let near = dilate(size, background, steps);
     let wanted: Vec<bool> = near.iter().zip(background.iter()).map(|(n, b)| *n && !*b).collect();
-    let thresholds = sauvola::thresholds(size, distance, &wanted, reach(noise));
+    let thresholds = sauvola::thresholds(size, spread, &wanted, reach(noise));
     let seeds: Vec<usize> = (0..size.len()).filter(|&i| background[i]).collect();
     let grown = grow(size, seeds.into_iter(), |i| wanted[i] && distance[i] < 0.5 * thresholds[i]);
     background.copy_from_slice(&grown);

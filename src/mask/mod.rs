@@ -53,6 +53,8 @@ pub struct Masks {
     pub flags: Vec<Flag>,
     /// The picture the masks were made on, for the palette.
     pub(crate) working: Working,
+    /// Strength of edges at each pixel (CIE76 a pixel), for the palette.
+    pub(crate) gradient: Vec<f32>,
 }
 
 /// What stands behind the product.
@@ -134,7 +136,7 @@ pub fn segment(photo: &Photo, prior: Option<&RegionMap>) -> Masks {
             Some(skin::find(&working, size, &hard, &gradient))
         }
     };
-    finish(working, size, cut, body, regions.as_ref())
+    finish(working, gradient, size, cut, body, regions.as_ref())
 }
 
 /// The photo's own alpha, where it cuts something out.
@@ -179,7 +181,14 @@ fn whole(size: Size, kind: BackgroundKind, confidence: f32) -> Cut {
 }
 
 /// Puts the five masks together: they sum to 255 at every pixel, but for rounding.
-fn finish(working: Working, size: Size, mut cut: Cut, body: Option<Body>, regions: Option<&Regions>) -> Masks {
+fn finish(
+    working: Working,
+    gradient: Vec<f32>,
+    size: Size,
+    mut cut: Cut,
+    body: Option<Body>,
+    regions: Option<&Regions>,
+) -> Masks {
     let mut planes: [Vec<u8>; 5] = std::array::from_fn(|_| vec![0u8; size.len()]);
     let [product, other, skin_plane, hair, background] = &mut planes;
     let byte = |v: f32| (v.clamp(0.0, 1.0) * 255.0).round() as u8;
@@ -209,5 +218,5 @@ fn finish(working: Working, size: Size, mut cut: Cut, body: Option<Body>, region
     let gray = |plane| GrayImage::from_raw(size.width as u32, size.height as u32, plane).unwrap_or_default();
     let [product, other, skin, hair, background] = planes.map(gray);
     let confidence = cut.confidence.clamp(0.0, 1.0);
-    Masks { product, other, skin, hair, background, kind: cut.kind, confidence, flags: cut.flags, working }
+    Masks { product, other, skin, hair, background, kind: cut.kind, confidence, flags: cut.flags, working, gradient }
 }

@@ -9,14 +9,13 @@ const K: f32 = 0.2;
 /// Half the window, as a share of the longer side.
 const WINDOW: f32 = 1.0 / 24.0;
 
-/// Threshold at every pixel marked in `wanted`, 0 elsewhere; never below `floor`.
-pub(super) fn thresholds(size: Size, distance: &[f32], wanted: &[bool], floor: f32) -> Vec<f32> {
-    let integral = Integral::new(size, distance);
+/// Threshold at every pixel marked in `wanted`, 0 elsewhere; never below `floor`. `spread` is of the distance map.
+pub(super) fn thresholds(size: Size, spread: &Integral, wanted: &[bool], floor: f32) -> Vec<f32> {
     let radius = ((size.width.max(size.height) as f32 * WINDOW) as usize).max(2);
     let mut local = vec![(0.0, 0.0); size.len()];
     let mut widest = 1.0f32;
     for i in (0..size.len()).filter(|&i| wanted[i]) {
-        local[i] = integral.window(i, radius);
+        local[i] = spread.window(i, radius);
         widest = widest.max(local[i].1);
     }
     (0..size.len())

@@ -1,11 +1,10 @@
 //! Studio walls: what is not reached from the border over the border's color is product.
 
 use super::border::{self, Border};
-use super::grid::{self, Size};
+use super::grid::{self, Integral, Size};
 use super::regions::{BACKGROUND, Regions};
 use super::working::Working;
 use super::{BackgroundKind, Cut, Flag, cleanup, flood, sauvola, scene};
-use crate::color::lab::{Lab, squared};
 
 /// Studio backgrounds; `None` where the border is no smooth surface.
 pub(super) fn cut(
@@ -24,19 +23,11 @@ pub(super) fn cut(
     }
     let distance = border::distance(working, size, border);
     let mut background = flood::background(size, &distance, gradient, border.noise, true);
-    flood::creep(size, &mut background, &distance, border.noise, 5);
-    let mut surface = Vec::with_capacity(size.len());
-    for i in 0..size.len() {
-        let (x, y) = border::unit(size, i);
-        let own = working.lab[i];
-        let near = border.planes.iter().map(|p| p.at(x, y)).min_by(|a, b| {
-            let d = |p: Lab| squared(p, own);
-            d(*a).total_cmp(&d(*b))
-        });
-        surface.push(near.unwrap_or(own));
-    }
+    let spread = Integral::new(size, &distance);
+    flood::creep(size, &mut background, &distance, &spread, border.noise, 5);
     cleanup::open_holes(size, &mut background, &distance, border.noise);
-    let shadow = cleanup::shadow(working, size, &background, &surface, gradient);
+    let surface = |i| border.nearest(working, size, i);
+    let shadow = cleanup::shadow(working, size, &background, surface, gradient);
     for (b, s) in background.iter_mut().zip(&shadow) {
         *b |= s;
     }
@@ -47,7 +38,7 @@ pub(super) fn cut(
     }
     let mut product: Vec<bool> = background.iter().map(|b| !b).collect();
     cleanup::drop_specks(size, &mut product, 0.02);
-    let soft = soften(size, &product, &distance, border.noise);
+    let soft = soften(size, &product, &distance, &spread, border.noise);
     let mut cut = judge(size, border, soft, &distance);
     if let Some(regions) = regions {
         cut.confidence *= regions.agreement(&cut.product).max(0.4);
@@ -75,12 +66,12 @@ fn reconsider(size: Size, background: &mut [bool], seen: &[f32]) {
 }
 
 /// Soft edges: pixels near the outline get a share by the adaptive threshold, the inside stays whole.
-fn soften(size: Size, product: &[bool], distance: &[f32], noise: f32) -> Vec<f32> {
+fn soften(size: Size, product: &[bool], distance: &[f32], spread: &Integral, noise: f32) -> Vec<f32> {
     let outside: Vec<bool> = product.iter().map(|p| !p).collect();
     // Closed edges keep the flood up to three pixels away from the product.
     let band: Vec<bool> =
         grid::dilate(size, &outside, 3).iter().zip(product).map(|(near, inside)| *near && *inside).collect();
-    let thresholds = sauvola::thresholds(size, distance, &band, flood::reach(noise));
+    let thresholds = sauvola::thresholds(size, spread, &band, flood::reach(noise));
     (0..size.len())
         .map(|i| match (product[i], band[i]) {
             (false, _) => 0.0,

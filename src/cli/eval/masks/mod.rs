@@ -108,8 +108,11 @@ const BANDS: [(&str, f32); 6] = [
     ("very light", f32::INFINITY),
 ];
 
-fn band(lab: Lab) -> usize {
-    let angle = (lab[0] - 50.0).atan2(lab[2].max(1e-3)).to_degrees();
+fn angle(lab: Lab) -> f32 {
+    (lab[0] - 50.0).atan2(lab[2].max(1e-3)).to_degrees()
+}
+
+fn band(angle: f32) -> usize {
     BANDS.iter().position(|(_, upper)| angle <= *upper).unwrap_or(BANDS.len() - 1)
 }
 
@@ -124,6 +127,8 @@ struct Judged {
     hair: Agreement,
     /// Skin by band of the angle of its own pixels.
     bands: [Agreement; 6],
+    /// Band of the median angle of the photo's skin: the tone of the person. What is in shade or shines is of other bands.
+    person: Option<usize>,
     /// Pixels of the product, and those of them taken for skin or hair.
     taken: [u64; 2],
     confidence: f32,
@@ -164,6 +169,7 @@ fn judge_colors(found: &Colors, truth: &[(Lab, f32)]) -> Option<ColorJudged> {
 fn judge(masks: &Masks, truth: &Truth, knows_sold: bool) -> Judged {
     let size = (masks.working.width, masks.working.height);
     let mut judged = Judged { confidence: masks.confidence, ..Judged::default() };
+    let mut angles = Vec::new();
     for y in 0..size.1 {
         for x in 0..size.0 {
             let i = y * size.0 + x;
@@ -177,7 +183,11 @@ fn judge(masks: &Masks, truth: &Truth, knows_sold: bool) -> Judged {
             judged.skin.add(skin, class == Class::Skin);
             judged.hair.add(hair, class == Class::Hair);
             match class {
-                Class::Skin => judged.bands[band(masks.working.lab[i])].add(skin, true),
+                Class::Skin => {
+                    let angle = angle(masks.working.lab[i]);
+                    judged.bands[band(angle)].add(skin, true);
+                    angles.push(angle);
+                }
                 Class::Product => {
                     judged.taken[0] += 1;
                     judged.taken[1] += u64::from(skin || hair);
@@ -186,6 +196,8 @@ fn judge(masks: &Masks, truth: &Truth, knows_sold: bool) -> Judged {
             }
         }
     }
+    angles.sort_by(f32::total_cmp);
+    judged.person = angles.get(angles.len() / 2).map(|median| band(*median));
     judged
 }
 
@@ -275,7 +287,7 @@ mod tests {
             ([42.5, 12.3, 20.5], "brown"),
             ([14.6, 1.5, 3.5], "dark"),
         ] {
-            let at = band(lab);
+            let at = band(angle(lab));
             assert!(BANDS[at].0 == name || name == "intermediate", "{lab:?}: {}", BANDS[at].0);
         }
     }

@@ -46,6 +46,8 @@ pub(super) struct Report {
     skin: Agreement,
     hair: Agreement,
     bands: [Agreement; 6],
+    /// Skin by band of the person.
+    people: [Agreement; 6],
     /// Skin by the tone that the labels state.
     tones: BTreeMap<u8, Agreement>,
     /// Pixels of products, and those taken for skin or hair: colored like skin, and others.
@@ -79,6 +81,9 @@ impl Report {
         self.skin.join(judged.skin);
         self.hair.join(judged.hair);
         self.bands.iter_mut().zip(judged.bands).for_each(|(sum, b)| sum.join(b));
+        if let Some(band) = judged.person {
+            self.people[band].join(judged.skin);
+        }
         if let Ok(tone) = tone.parse() {
             self.tones.entry(tone).or_default().join(judged.skin);
         }
@@ -95,11 +100,11 @@ impl Report {
     }
 
     /// Name, pixels, share missed.
-    fn missed_by_band(&self) -> Vec<(&'static str, u64, f64)> {
+    fn missed_by_band(bands: &[Agreement; 6]) -> Vec<(&'static str, u64, f64)> {
         let one = |((name, _), skin): (&(&'static str, f32), &Agreement)| {
             Some((*name, skin.both + skin.missed, skin.missed_share()?))
         };
-        BANDS.iter().zip(&self.bands).filter_map(one).collect()
+        BANDS.iter().zip(bands).filter_map(one).collect()
     }
 
     fn taken_shares(&self) -> [f64; 2] {
@@ -117,12 +122,15 @@ impl Report {
                 "count_exact": number(g.exact as f64 / g.apart.len() as f64)})
         };
         let groups: BTreeMap<_, _> = self.groups.iter().map(|(name, g)| (name, group(g))).collect();
-        let bands: Vec<_> =
-            self.missed_by_band().into_iter().map(|(n, p, m)| json!({"band": n, "pixels": p, "missed": m})).collect();
+        let bands = |bands: &[Agreement; 6]| -> Vec<_> {
+            let listed = Self::missed_by_band(bands).into_iter();
+            listed.map(|(name, pixels, missed)| json!({"band": name, "pixels": pixels, "missed": missed})).collect()
+        };
         let tones: Vec<_> = self.missed_by_tone().into_iter().map(|(t, m)| json!({"tone": t, "missed": m})).collect();
         let [like, unlike] = self.taken_shares();
         json!({"model_version": self.model_version, "product": groups, "skin_f1": self.skin.f1(), "skin": self.skin,
-            "hair_f1": self.hair.f1(), "skin_missed_by_ita": bands, "skin_missed_by_tone": tones,
+            "hair_f1": self.hair.f1(), "skin_missed_by_ita": bands(&self.bands),
+            "skin_missed_by_ita_of_person": bands(&self.people), "skin_missed_by_tone": tones,
             "product_taken_for_skin": {"like_skin": like, "other": unlike}})
     }
 
@@ -176,10 +184,12 @@ impl Report {
             self.skin.f1(),
             self.hair.f1()
         );
-        let bands = self.missed_by_band();
-        let listed: Vec<String> = bands.iter().map(|(name, _, m)| format!("{name} {:.1} %", 100.0 * m)).collect();
-        let apart = 100.0 * spread(bands.iter().map(|b| b.2));
-        let _ = writeln!(out, "skin missed, by ITA: {}; spread {apart:.1}", listed.join(", "));
+        for (what, bands) in [("pixel", &self.bands), ("person", &self.people)] {
+            let bands = Self::missed_by_band(bands);
+            let listed: Vec<String> = bands.iter().map(|(name, _, m)| format!("{name} {:.1} %", 100.0 * m)).collect();
+            let apart = 100.0 * spread(bands.iter().map(|b| b.2));
+            let _ = writeln!(out, "skin missed, by ITA of the {what}: {}; spread {apart:.1}", listed.join(", "));
+        }
         let tones = self.missed_by_tone();
         if !tones.is_empty() {
             let listed: Vec<String> = tones.iter().map(|(t, m)| format!("{t}: {:.1} %", 100.0 * m)).collect();
