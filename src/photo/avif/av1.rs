@@ -7,6 +7,7 @@
 //! other programs, it is decoded in place.
 
 use super::coded::{Cicp, Coded, Layout};
+use crate::photo::decode::contained;
 use crate::photo::{Format, PhotoError};
 use re_rav1d::dav1d::pixel::{ColorPrimaries, MatrixCoefficients, TransferCharacteristic, YUVRange};
 use re_rav1d::dav1d::{Decoder, Error, Picture, PixelLayout, PlanarImageComponent as Component, Settings};
@@ -138,20 +139,21 @@ fn coded(picture: &Picture) -> Coded {
     Coded { width, height, layout, depth, cicp: cicp(picture), planes: planes.collect() }
 }
 
-/// The code points of the stream; only those that are told apart later.
+/// The code points of the stream; only those that are told apart later. Getters of re_rav1d 0.1.3 panic on reserved code points
+/// (for primaries 0, 3, 13 to 21), which the standard wants read as unspecified.
 fn cicp(picture: &Picture) -> Cicp {
     Cicp {
-        primaries: match picture.color_primaries() {
-            ColorPrimaries::BT2020 => 9,
-            ColorPrimaries::P3Display => 12,
+        primaries: match contained(|| picture.color_primaries()) {
+            Some(ColorPrimaries::BT2020) => 9,
+            Some(ColorPrimaries::P3Display) => 12,
             _ => 1,
         },
-        transfer: match picture.transfer_characteristic() {
-            TransferCharacteristic::PerceptualQuantizer => 16,
-            TransferCharacteristic::HybridLogGamma => 18,
+        transfer: match contained(|| picture.transfer_characteristic()) {
+            Some(TransferCharacteristic::PerceptualQuantizer) => 16,
+            Some(TransferCharacteristic::HybridLogGamma) => 18,
             _ => 13,
         },
-        matrix: match picture.matrix_coefficients() {
+        matrix: match contained(|| picture.matrix_coefficients()).unwrap_or(MatrixCoefficients::Unspecified) {
             MatrixCoefficients::Identity => 0,
             MatrixCoefficients::BT709 => 1,
             MatrixCoefficients::BT470M => 4,

@@ -100,6 +100,18 @@ fn profiles_of_garbage_never_refuse_the_photo() {
     }
 }
 
+/// Found by `flipped_bits_never_panic`: the decoder's getters panic on color code points that the standard reserves.
+#[test]
+fn reserved_color_code_points_are_read_as_unspecified() {
+    for bit in 0..8 {
+        let mut bytes = fixture("ten_bit.avif");
+        // The byte of the sequence header that ends its primaries.
+        bytes[291] ^= 1 << bit;
+        let answer = decode(&bytes);
+        assert!(!matches!(answer, Err(PhotoError::DecoderPanicked { .. })), "bit {bit}: {answer:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
