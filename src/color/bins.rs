@@ -24,32 +24,54 @@ pub(super) struct Bin {
     pub(super) weight: f32,
 }
 
+/// Pixels of one cell under `N` weights.
+struct Sums<const N: usize> {
+    /// Color of the first pixel; sums of differences to it stay small and keep their digits.
+    first: Lab,
+    lab: [Lab; N],
+    weight: [f32; N],
+}
+
 /// Bins of `(color, weight)` pixels, heaviest first; pixels of no weight are skipped.
 pub(super) fn histogram(pixels: impl Iterator<Item = (Lab, f32)>) -> Vec<Bin> {
+    let [bins] = histograms(pixels.map(|(lab, weight)| (lab, [weight])));
+    bins
+}
+
+/// As [`histogram`] for `N` weightings of the same pixels at once.
+pub(super) fn histograms<const N: usize>(pixels: impl Iterator<Item = (Lab, [f32; N])>) -> [Vec<Bin>; N] {
     // A dense index of the cells (140 KB) instead of a hash map; bins are listed in the order they appear.
     let mut index = vec![u16::MAX; CELLS.iter().product()];
-    let mut bins: Vec<Bin> = Vec::new();
-    for (lab, weight) in pixels {
-        if weight <= 0.0 {
+    let mut found: Vec<Sums<N>> = Vec::new();
+    for (lab, weights) in pixels {
+        if weights.iter().all(|w| *w <= 0.0) {
             continue;
         }
         let slot = &mut index[cell(lab)];
         if *slot == u16::MAX {
             // More than 65,535 different cells do not fit the gamut; were they to, the last would take the rest.
-            *slot = bins.len().min(usize::from(u16::MAX) - 1) as u16;
-            if usize::from(*slot) == bins.len() {
-                bins.push(Bin { lab: [0.0; 3], weight: 0.0 });
+            *slot = found.len().min(usize::from(u16::MAX) - 1) as u16;
+            if usize::from(*slot) == found.len() {
+                found.push(Sums { first: lab, lab: [[0.0; 3]; N], weight: [0.0; N] });
             }
         }
-        let bin = &mut bins[usize::from(*slot)];
-        bin.weight += weight;
-        let step = weight / bin.weight;
-        for (mean, v) in bin.lab.iter_mut().zip(lab) {
-            *mean += (v - *mean) * step;
+        let sums = &mut found[usize::from(*slot)];
+        let off = [0, 1, 2].map(|k| lab[k] - sums.first[k]);
+        for ((sum, total), w) in sums.lab.iter_mut().zip(&mut sums.weight).zip(weights) {
+            *total += w;
+            sum.iter_mut().zip(off).for_each(|(s, v)| *s += v * w);
         }
     }
-    // Stable: bins of equal weight stay in the order they appeared.
-    bins.sort_by(|a, b| b.weight.total_cmp(&a.weight));
-    bins.truncate(MOST);
-    bins
+    std::array::from_fn(|n| {
+        let held = found.iter().filter(|s| s.weight[n] > 0.0);
+        let bin = |s: &Sums<N>| {
+            let weight = s.weight[n];
+            Bin { lab: [0, 1, 2].map(|k| s.first[k] + s.lab[n][k] / weight), weight }
+        };
+        let mut bins: Vec<Bin> = held.map(bin).collect();
+        // Stable: bins of equal weight stay in the order they appeared.
+        bins.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+        bins.truncate(MOST);
+        bins
+    })
 }

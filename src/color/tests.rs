@@ -1,6 +1,6 @@
 //! The room as a whole: drawn pictures with known palettes, and what must hold for any photo.
 
-use super::BasicColor::{Black, Green, Grey, Red};
+use super::BasicColor::{Beige, Black, Blue, Brown, Green, Grey, Orange, Pink, Red, White};
 use super::*;
 use crate::mask::segment;
 use image::{GrayImage, Rgb, RgbImage};
@@ -26,9 +26,9 @@ fn one_color_is_one_color() {
     let found = colors(&bands(&[[30, 60, 160]]), None);
     assert_eq!(found.dominant.len(), 1, "{found:?}");
     let first = &found.dominant[0];
-    assert_eq!((first.hex.as_str(), first.name), ("#1e3ca0", BasicColor::Blue));
+    assert_eq!((first.hex.as_str(), first.name), ("#1e3ca0", Blue));
     assert_eq!(first.source, ColorSource::Pixels);
-    assert_eq!(found.background[0].name, BasicColor::White);
+    assert_eq!(found.background[0].name, White);
     assert!(!found.multicolor);
     assert!((found.product_share - 0.42).abs() < 0.02, "{}", found.product_share);
 }
@@ -44,7 +44,7 @@ fn shading_of_one_material_is_joined() {
     });
     let found = colors(&Photo::from_rgb(rgb, None), None);
     assert_eq!(found.dominant.len(), 1, "{:?}", found.dominant);
-    assert_eq!(found.dominant[0].name, BasicColor::Red);
+    assert_eq!(found.dominant[0].name, Red);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_flag_has_its_colors_and_is_multicolored() {
     let found = colors(&bands(&[[0, 130, 70], [250, 210, 30], [200, 30, 40]]), None);
     let mut names: Vec<_> = found.dominant.iter().map(|d| d.name).collect();
     names.sort_unstable();
-    assert_eq!(names, [BasicColor::Red, BasicColor::Yellow, BasicColor::Green]);
+    assert_eq!(names, [Red, BasicColor::Yellow, Green]);
     assert!(found.multicolor);
 }
 
@@ -67,18 +67,18 @@ fn black_and_white_stripes_stay_two_colors() {
     let found = colors(&Photo::from_rgb(rgb, None), None);
     let mut names: Vec<_> = found.dominant.iter().map(|d| d.name).collect();
     names.sort_unstable();
-    assert_eq!(names, [BasicColor::Black, BasicColor::White]);
+    assert_eq!(names, [Black, White]);
 }
 
 #[test]
 fn the_models_word_decides_a_close_call_only() {
     let near = bands(&[[30, 60, 160]]);
-    let sure = colors(&near, Some(&ColorPrior(vec![(BasicColor::Blue, 0.9)])));
+    let sure = colors(&near, Some(&ColorPrior(vec![(Blue, 0.9)])));
     assert_eq!(sure.dominant[0].source, ColorSource::Both);
     // A weak word against a clear measurement changes nothing.
-    let weak = colors(&near, Some(&ColorPrior(vec![(BasicColor::Green, 0.2)])));
-    assert_eq!((weak.dominant[0].name, weak.dominant[0].source), (BasicColor::Blue, ColorSource::Pixels));
-    for broken in [vec![], vec![(BasicColor::Red, f32::NAN)], vec![(BasicColor::Red, -1.0)]] {
+    let weak = colors(&near, Some(&ColorPrior(vec![(Green, 0.2)])));
+    assert_eq!((weak.dominant[0].name, weak.dominant[0].source), (Blue, ColorSource::Pixels));
+    for broken in [vec![], vec![(Red, f32::NAN)], vec![(Red, -1.0)]] {
         assert_eq!(colors(&near, Some(&ColorPrior(broken))), colors(&near, None));
     }
 }
@@ -170,6 +170,72 @@ fn odd_shapes_have_an_answer() {
     for (w, h) in [(1, 1), (1, 3000), (3000, 1), (2, 700), (257, 255)] {
         let photo = Photo::from_rgb(RgbImage::from_pixel(w, h, Rgb([10, 120, 60])), None);
         let found = colors(&photo, None);
-        assert_eq!(found.dominant[0].name, BasicColor::Green, "{w}x{h}");
+        assert_eq!(found.dominant[0].name, Green, "{w}x{h}");
     }
+}
+
+/// What shops send by mistake: an answer with low confidence or a flag, finite throughout, and the color that is there.
+#[test]
+fn odd_photos_have_an_honest_answer() {
+    let flat = |rgb: [u8; 3]| Photo::from_rgb(RgbImage::from_pixel(160, 200, Rgb(rgb)), None);
+    let dotted = |dot: u32| {
+        let image = RgbImage::from_fn(200, 200, |x, y| {
+            let inside = (100..100 + dot).contains(&x) && (100..100 + dot).contains(&y);
+            Rgb(if inside { [200, 20, 30] } else { [255, 255, 255] })
+        });
+        Photo::from_rgb(image, None)
+    };
+    let mut seed = 7u32;
+    let noise = RgbImage::from_fn(200, 160, |_, _| {
+        Rgb(std::array::from_fn(|_| {
+            // Numerical Recipes' linear congruential generator; its high byte.
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 24) as u8
+        }))
+    });
+    let clear = Photo::from_rgb(
+        RgbImage::from_pixel(60, 60, Rgb([255, 255, 255])),
+        Some(GrayImage::from_pixel(60, 60, image::Luma([0]))),
+    );
+    let photos = [
+        ("white wall", flat([255, 255, 255]), &[White][..]),
+        ("grey wall", flat([150, 150, 150]), &[Grey][..]),
+        ("skin only", flat([198, 134, 108]), &[Brown, Orange, Beige, Pink][..]),
+        ("one pixel of product", dotted(1), &[White][..]),
+        ("nothing but transparency", clear, &[White][..]),
+        ("one pixel", Photo::from_rgb(RgbImage::from_pixel(1, 1, Rgb([20, 160, 60])), None), &[Green][..]),
+        ("one row", Photo::from_rgb(RgbImage::from_pixel(3000, 1, Rgb([20, 60, 190])), None), &[Blue][..]),
+        ("black wall", flat([0, 0, 0]), &[Black][..]),
+    ];
+    for (what, photo, names) in photos {
+        let found = colors(&photo, None);
+        assert!(names.contains(&found.dominant[0].name), "{what}: {found:?}");
+        assert!(found.confidence < 0.5, "{what}: {}", found.confidence);
+        assert!(found.flags.contains(&Flag::WholePhoto), "{what}: {:?}", found.flags);
+    }
+    // Noise is no product, but a whole picture of it: grey on average, of many colors.
+    let found = colors(&Photo::from_rgb(noise, None), None);
+    assert!(found.confidence < 0.6, "{}", found.confidence);
+    assert!(found.dominant.iter().all(|d| d.share.is_finite() && d.lab.iter().all(|v| v.is_finite())));
+    // A speck that is large enough to be seen is measured.
+    assert_eq!(colors(&dotted(24), None).dominant[0].name, Red);
+}
+
+/// A grayscale photo stays without hue, and a cast as strong as a tungsten bulb's keeps its answer finite.
+#[test]
+fn grayscale_and_casts() {
+    let gray = RgbImage::from_fn(200, 200, |x, y| {
+        let inside = (50..150).contains(&x) && (40..160).contains(&y);
+        Rgb([if inside { 40 + (x / 10) as u8 } else { 235 }; 3])
+    });
+    for d in colors(&Photo::from_rgb(gray.clone(), None), None).dominant {
+        assert!(matches!(d.name, Black | Grey | White), "{d:?}");
+        assert!(d.lab[1].abs() < 0.5 && d.lab[2].abs() < 0.5, "{d:?}");
+    }
+    let cast = RgbImage::from_fn(200, 200, |x, y| {
+        let v = f32::from(gray.get_pixel(x, y)[0]);
+        Rgb([v as u8, (v * 0.7) as u8, (v * 0.3) as u8])
+    });
+    let found = colors(&Photo::from_rgb(cast, None), None);
+    assert!((0.0..=1.0).contains(&found.confidence) && !found.dominant.is_empty());
 }

@@ -4,7 +4,7 @@
 use super::flood::reach;
 use super::grid::{Component, Size, components, grow};
 use super::working::Working;
-use crate::color::lab::Lab;
+use crate::color::lab::{Lab, chroma};
 
 /// Opens holes (between arm and body, bag handles): closed regions of the background's color that are flat, large
 /// enough not to be a print's dots, and bounded by pixels that are clearly not background.
@@ -65,9 +65,9 @@ pub(super) fn shadow(
     let like = |i: usize| {
         let (own, back) = (picture.lab[i], surface(i));
         let darker = back[0] - own[0];
-        let tint = (own[1] - back[1]).hypot(own[2] - back[2]);
+        let tint = chroma([0.0, own[1] - back[1], own[2] - back[2]]);
         // Darker light scales chroma down too, so colored backgrounds are allowed more.
-        (0.5..45.0).contains(&darker) && tint < 3.0 + 0.25 * back[1].hypot(back[2]) && gradient[i] < SOFT
+        (0.5..45.0).contains(&darker) && tint < 3.0 + 0.25 * chroma(back) && gradient[i] < SOFT
     };
     let seeds = (0..size.len()).filter(|&i| background[i]);
     let reached = grow(size, seeds, like);

@@ -206,7 +206,10 @@ fn guided(picture: &Working, size: Size, labs: &[Lab], small: Size, p: [Vec<f32>
     let square = box_mean(small, &guide.iter().map(|g| g * g).collect::<Vec<_>>(), RADIUS);
     let rows: Vec<_> = (0..size.height).map(|y| between(y, size.height, small.height)).collect();
     let across: Vec<_> = (0..size.width).map(|x| between(x, size.width, small.width)).collect();
-    p.map(|plane| {
+    // The filter is linear and leaves a constant as it is: the background is the rest of the others.
+    let [_, product, other, skin, hair] = p;
+    let mut rest = vec![1.0f32; size.len()];
+    let classes = [product, other, skin, hair].map(|plane| {
         let own = box_mean(small, &plane, RADIUS);
         let cross = box_mean(small, &plane.iter().zip(&guide).map(|(p, g)| p * g).collect::<Vec<_>>(), RADIUS);
         let slope: Vec<f32> = (0..small.len())
@@ -219,12 +222,18 @@ fn guided(picture: &Working, size: Size, labs: &[Lab], small: Size, p: [Vec<f32>
         for (&row, line) in rows.iter().zip(picture.lab.chunks_exact(size.width)) {
             blend(&slope, small, row, &mut a);
             blend(&offset, small, row, &mut b);
-            out.extend(across.iter().zip(line).map(|(&(x0, x1, t), lab)| {
+            let rest = &mut rest[out.len()..];
+            out.extend(across.iter().zip(line).zip(rest).map(|((&(x0, x1, t), lab), rest)| {
                 let slope = a[x0] + (a[x1] - a[x0]) * t;
                 let offset = b[x0] + (b[x1] - b[x0]) * t;
-                (slope * lab[0] + offset).clamp(0.0, 1.0)
+                let v = slope * lab[0] + offset;
+                *rest -= v;
+                v.clamp(0.0, 1.0)
             }));
         }
         out
-    })
+    });
+    rest.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
+    let [product, other, skin, hair] = classes;
+    [rest, product, other, skin, hair]
 }

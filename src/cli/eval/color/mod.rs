@@ -15,6 +15,7 @@ use clap::Args;
 use report::{Report, Ways};
 use serde_json::json;
 use stability::Stability;
+use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,9 @@ pub(super) struct ColorArgs {
     /// Measure also whether a photo that is halved, compressed, mirrored or cast keeps its color
     #[arg(long)]
     stability: bool,
+    /// Another tool's answers to judge beside: a CSV with the column `file` or `path` and `color` (#rrggbb, or empty)
+    #[arg(long, value_name = "FILE")]
+    beside: Option<PathBuf>,
     /// Write what each photo gave as a line of JSON: for scripts.fit_color_names and scripts.fit_color_vote
     #[arg(long, value_name = "FILE")]
     dump: Option<PathBuf>,
@@ -87,11 +91,13 @@ pub(super) fn run(args: &ColorArgs) -> Result<(), CliError> {
         ChangeError::Model(source) => CliError::Model { dir: args.model.bundle_dir(), source },
         other => CliError::NothingDone(other.to_string()),
     })?;
-    let mut report = Report::new(analyzer.model().version());
+    let beside = args.beside.as_deref().map(|path| beside(path, args.photos.as_deref())).transpose()?;
+    let mut report = Report::new(analyzer.model().version(), beside.is_some());
     let mut lines = Vec::new();
     for (row, named) in rows.iter().zip(seen) {
         let (path, cells) = &labels.rows[*row];
-        let Some(named) = named else { continue };
+        let Some(mut named) = named else { continue };
+        named.ways.beside = beside.as_ref().and_then(|names| names.get(path).copied());
         let accepted: Vec<BasicColor> = parse(names.accepted(&cells[column]).unwrap_or_default());
         let group = by.map_or("all", |b| cells[b].as_str());
         report.add(group, &accepted, &named);
@@ -121,6 +127,23 @@ pub(super) fn run(args: &ColorArgs) -> Result<(), CliError> {
     Ok(())
 }
 
+/// The basic name of each photo's color in a CSV of another tool's; photos that it has no color for are left out.
+fn beside(path: &Path, photos: Option<&Path>) -> Result<HashMap<PathBuf, BasicColor>, CliError> {
+    let table = |detail: String| CliError::table(path, detail);
+    let answers = Labels::read(path, photos)?;
+    let column = answers.column("color").ok_or_else(|| table("no column `color`".into()))?;
+    let mut names = HashMap::new();
+    for (file, cells) in answers.rows {
+        let cell = cells[column].as_str();
+        if !cell.is_empty() {
+            let wrong = || table(format!("expected a color as #rrggbb for {}, got `{cell}`", file.display()));
+            let name = color::basic_name(cell).ok_or_else(wrong)?;
+            names.insert(file, name);
+        }
+    }
+    Ok(names)
+}
+
 fn parse(words: &[String]) -> Vec<BasicColor> {
     words.iter().filter_map(|w| serde_json::from_value(json!(w)).ok()).collect()
 }
@@ -144,6 +167,7 @@ fn one(analyzer: &Analyzer, photo: &Photo, args: &ColorArgs) -> Result<Named, Ch
         pixels: first(&palette),
         head: prior.as_ref().and_then(|p| p.0.iter().max_by(|a, b| a.1.total_cmp(&b.1))).map(|(name, _)| *name),
         both: first(&colors),
+        beside: None,
     };
     let line = args.dump.is_some().then(|| {
         json!({

@@ -26,27 +26,31 @@ pub(super) struct Ways {
     pub(super) head: Option<BasicColor>,
     /// What is answered.
     pub(super) both: Option<BasicColor>,
+    /// What another tool answered, where its answers were given.
+    pub(super) beside: Option<BasicColor>,
 }
 
 impl Ways {
-    const NAMES: [&str; 6] =
-        ["k-means, whole photo", "k-means without white", "pixels, no region map", "pixels", "head", "both"];
+    const NAMES: [&str; 7] =
+        ["k-means, whole photo", "k-means without white", "pixels, no region map", "pixels", "head", "both", "beside"];
 
-    fn all(self) -> [Option<BasicColor>; 6] {
-        [self.whole, self.without_white, self.mapless, self.pixels, self.head, self.both]
+    fn all(self) -> [Option<BasicColor>; 7] {
+        [self.whole, self.without_white, self.mapless, self.pixels, self.head, self.both, self.beside]
     }
 }
 
 #[derive(Debug, Default)]
 struct Count {
     n: usize,
-    right: [usize; 6],
+    right: [usize; 7],
 }
 
 /// Everything that was measured.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     model_version: String,
+    /// Ways that were measured: the last one is there only where another tool's answers were given.
+    ways: usize,
     groups: BTreeMap<String, Count>,
     /// By the first accepted name: photos, right by pixels, right by both.
     names: BTreeMap<BasicColor, [usize; 3]>,
@@ -58,8 +62,9 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(version: &str) -> Self {
-        Self { model_version: version.to_owned(), ..Self::default() }
+    pub(super) fn new(version: &str, beside: bool) -> Self {
+        let ways = if beside { Ways::NAMES.len() } else { Ways::NAMES.len() - 1 };
+        Self { model_version: version.to_owned(), ways, ..Self::default() }
     }
 
     pub(super) fn add(&mut self, group: &str, accepted: &[BasicColor], named: &Named) {
@@ -108,7 +113,7 @@ impl Report {
     /// For machines.
     pub(super) fn json(&self) -> serde_json::Value {
         let share = |count: &Count| -> serde_json::Map<String, serde_json::Value> {
-            let ways = Ways::NAMES.iter().zip(count.right);
+            let ways = Ways::NAMES.iter().zip(count.right).take(self.ways);
             let shares = ways.map(|(name, r)| ((*name).to_owned(), json!(r as f64 / count.n.max(1) as f64)));
             shares.chain([("n".to_owned(), json!(count.n))]).collect()
         };
@@ -132,7 +137,7 @@ impl Report {
         let groups: Vec<&String> = self.groups.keys().collect();
         let head: Vec<&str> = std::iter::once("share accepted").chain(groups.iter().map(|g| g.as_str())).collect();
         let mut rows = vec![row("photos", self.groups.values().map(|c| c.n.to_string()))];
-        for (way, name) in Ways::NAMES.iter().enumerate() {
+        for (way, name) in Ways::NAMES.iter().take(self.ways).enumerate() {
             let shares = self.groups.values().map(|c| format!("{:.3}", c.right[way] as f64 / c.n.max(1) as f64));
             rows.push(row(name, shares));
         }
