@@ -11,7 +11,8 @@ const SIDE: [f32; 3] = [4.0, 5.0, 5.0];
 const CELLS: [usize; 3] = [26, 52, 52];
 
 fn cell(lab: Lab) -> usize {
-    let along = |k: usize, from: f32| (((lab[k] - from) / SIDE[k]).max(0.0) as usize).min(CELLS[k] - 1);
+    let along =
+        |k: usize, from: f32| (((lab[k] - from) * (1.0 / SIDE[k])) as i32).clamp(0, CELLS[k] as i32 - 1) as usize;
     (along(0, 0.0) * CELLS[1] + along(1, -130.0)) * CELLS[2] + along(2, -130.0)
 }
 
@@ -34,44 +35,58 @@ struct Sums<const N: usize> {
 
 /// Bins of `(color, weight)` pixels, heaviest first; pixels of no weight are skipped.
 pub(super) fn histogram(pixels: impl Iterator<Item = (Lab, f32)>) -> Vec<Bin> {
-    let [bins] = histograms(pixels.map(|(lab, weight)| (lab, [weight])));
+    let mut histogram = Histogram::new();
+    pixels.for_each(|(lab, weight)| histogram.add(lab, [weight]));
+    let [bins] = histogram.bins();
     bins
 }
 
-/// As [`histogram`] for `N` weightings of the same pixels at once.
-pub(super) fn histograms<const N: usize>(pixels: impl Iterator<Item = (Lab, [f32; N])>) -> [Vec<Bin>; N] {
-    // A dense index of the cells (140 KB) instead of a hash map; bins are listed in the order they appear.
-    let mut index = vec![u16::MAX; CELLS.iter().product()];
-    let mut found: Vec<Sums<N>> = Vec::new();
-    for (lab, weights) in pixels {
-        if weights.iter().all(|w| *w <= 0.0) {
-            continue;
+/// A histogram under `N` weightings of the same pixels.
+pub(super) struct Histogram<const N: usize> {
+    /// Where each cell's sums are: dense (140 KB), not a hash map; bins are listed in the order they appear.
+    index: Vec<u16>,
+    found: Vec<Sums<N>>,
+}
+
+impl<const N: usize> Histogram<N> {
+    pub(super) fn new() -> Self {
+        Self { index: vec![u16::MAX; CELLS.iter().product()], found: Vec::new() }
+    }
+
+    /// Adds a pixel, unless the first of its weights is 0: the others are never more.
+    pub(super) fn add(&mut self, lab: Lab, weights: [f32; N]) {
+        if weights[0] <= 0.0 {
+            return;
         }
-        let slot = &mut index[cell(lab)];
+        let slot = &mut self.index[cell(lab)];
         if *slot == u16::MAX {
             // More than 65,535 different cells do not fit the gamut; were they to, the last would take the rest.
-            *slot = found.len().min(usize::from(u16::MAX) - 1) as u16;
-            if usize::from(*slot) == found.len() {
-                found.push(Sums { first: lab, lab: [[0.0; 3]; N], weight: [0.0; N] });
+            *slot = self.found.len().min(usize::from(u16::MAX) - 1) as u16;
+            if usize::from(*slot) == self.found.len() {
+                self.found.push(Sums { first: lab, lab: [[0.0; 3]; N], weight: [0.0; N] });
             }
         }
-        let sums = &mut found[usize::from(*slot)];
+        let sums = &mut self.found[usize::from(*slot)];
         let off = [0, 1, 2].map(|k| lab[k] - sums.first[k]);
         for ((sum, total), w) in sums.lab.iter_mut().zip(&mut sums.weight).zip(weights) {
             *total += w;
             sum.iter_mut().zip(off).for_each(|(s, v)| *s += v * w);
         }
     }
-    std::array::from_fn(|n| {
-        let held = found.iter().filter(|s| s.weight[n] > 0.0);
-        let bin = |s: &Sums<N>| {
-            let weight = s.weight[n];
-            Bin { lab: [0, 1, 2].map(|k| s.first[k] + s.lab[n][k] / weight), weight }
-        };
-        let mut bins: Vec<Bin> = held.map(bin).collect();
-        // Stable: bins of equal weight stay in the order they appeared.
-        bins.sort_by(|a, b| b.weight.total_cmp(&a.weight));
-        bins.truncate(MOST);
-        bins
-    })
+
+    /// The bins of each weighting, heaviest first.
+    pub(super) fn bins(&self) -> [Vec<Bin>; N] {
+        std::array::from_fn(|n| {
+            let held = self.found.iter().filter(|s| s.weight[n] > 0.0);
+            let bin = |s: &Sums<N>| {
+                let weight = s.weight[n];
+                Bin { lab: [0, 1, 2].map(|k| s.first[k] + s.lab[n][k] / weight), weight }
+            };
+            let mut bins: Vec<Bin> = held.map(bin).collect();
+            // Stable: bins of equal weight stay in the order they appeared.
+            bins.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+            bins.truncate(MOST);
+            bins
+        })
+    }
 }

@@ -14,24 +14,27 @@ pub(crate) type Lab = [f32; 3];
 const F_STEPS: usize = 4096;
 
 struct Tables {
-    /// sRGB byte to linear light (IEC 61966-2-1).
-    linear: [f32; 256],
-    /// CIELAB's `f(t)` at `t = i / F_STEPS`.
-    f: Vec<f32>,
+    /// What each channel's byte adds to X, Y and Z over the D65 white, in steps of `f`; the fourth is for the register.
+    white: [[[f32; 4]; 256]; 3],
+    /// CIELAB's `f(t)` at `t = i / F_STEPS`, and its rise to the next.
+    f: Vec<[f32; 2]>,
 }
 
+/// Linear sRGB to XYZ divided by the D65 white (IEC 61966-2-1); a column for each channel. Rows sum to 1, so that greys
+/// stay grey.
+const TO_WHITE: [[f32; 3]; 3] =
+    [[0.433_953, 0.212_673, 0.017_755], [0.376_219, 0.715_152, 0.109_471], [0.189_828, 0.072_175, 0.872_774]];
+
 static TABLES: LazyLock<Tables> = LazyLock::new(|| {
-    let mut linear = [0.0; 256];
-    for (byte, slot) in (0u8..=255).zip(linear.iter_mut()) {
-        *slot = Srgb::new(byte, byte, byte).into_linear::<f32>().red;
-    }
-    let f = (0..=F_STEPS + 1)
-        .map(|i| {
-            let t = i as f32 / F_STEPS as f32;
-            if t > 216.0 / 24389.0 { t.cbrt() } else { (24389.0 / 27.0 * t + 16.0) / 116.0 }
-        })
-        .collect();
-    Tables { linear, f }
+    let linear = |byte: u8| Srgb::new(byte, byte, byte).into_linear::<f32>().red;
+    let white = TO_WHITE
+        .map(|[x, y, z]| std::array::from_fn(|byte| [x, y, z, 0.0].map(|v| v * linear(byte as u8) * F_STEPS as f32)));
+    let f = |i: usize| {
+        let t = i as f32 / F_STEPS as f32;
+        if t > 216.0 / 24389.0 { t.cbrt() } else { (24389.0 / 27.0 * t + 16.0) / 116.0 }
+    };
+    // One more than 1: sums of the table may round up to just above it.
+    Tables { white, f: (0..=F_STEPS + 1).map(|i| [f(i), f(i + 1) - f(i)]).collect() }
 });
 
 /// Converts pixels with the tables fetched once.
@@ -43,20 +46,16 @@ impl Converter {
         Self(&TABLES)
     }
 
-    fn f(&self, t: f32) -> f32 {
-        let x = t.clamp(0.0, 1.0) * F_STEPS as f32;
-        let i = x as usize;
-        let (lo, hi) = (self.0.f[i], self.0.f[i + 1]);
-        lo + (hi - lo) * (x - i as f32)
+    fn f(&self, x: f32) -> f32 {
+        let i = x as i32;
+        let [low, rise] = self.0.f[i as usize];
+        low + rise * (x - i as f32)
     }
 
     /// One sRGB pixel to CIELAB.
     pub(crate) fn lab(&self, rgb: [u8; 3]) -> Lab {
-        let [r, g, b] = rgb.map(|v| self.0.linear[usize::from(v)]);
-        // Linear sRGB to XYZ divided by the D65 white (IEC 61966-2-1; rows sum to 1, so that greys stay grey).
-        let x = 0.433_953 * r + 0.376_219 * g + 0.189_828 * b;
-        let y = 0.212_673 * r + 0.715_152 * g + 0.072_175 * b;
-        let z = 0.017_755 * r + 0.109_471 * g + 0.872_774 * b;
+        let [r, g, b] = [0, 1, 2].map(|k| &self.0.white[k][usize::from(rgb[k])]);
+        let [x, y, z, _]: [f32; 4] = std::array::from_fn(|k| r[k] + g[k] + b[k]);
         let (fx, fy, fz) = (self.f(x), self.f(y), self.f(z));
         [116.0 * fy - 16.0, 500.0 * (fx - fy), 200.0 * (fy - fz)]
     }

@@ -2,7 +2,7 @@
 //! Each rule asks for evidence beyond color, because a product may have the color of its background.
 
 use super::flood::reach;
-use super::grid::{Component, Size, components, grow};
+use super::grid::{Component, Size, components, grow_beyond};
 use super::working::Working;
 use crate::color::lab::{Lab, chroma};
 
@@ -69,8 +69,7 @@ pub(super) fn shadow(
         // Darker light scales chroma down too, so colored backgrounds are allowed more.
         (0.5..45.0).contains(&darker) && tint < 3.0 + 0.25 * chroma(back) && gradient[i] < SOFT
     };
-    let seeds = (0..size.len()).filter(|&i| background[i]);
-    let reached = grow(size, seeds, like);
+    let reached = grow_beyond(size, background, like);
     let mut shade: Vec<bool> = (0..size.len()).map(|i| reached[i] && !background[i]).collect();
     let product: Vec<usize> = (0..size.len()).filter(|&i| !reached[i]).map(|i| i / size.width).collect();
     let (Some(&top), Some(&bottom)) = (product.first(), product.last()) else {

@@ -2,7 +2,7 @@
 //! Color alone would eat every part of the product that has the background's color; connection to the border and the
 //! edge between keep a white shirt on a white wall.
 
-use super::grid::{Integral, Size, dilate, grow};
+use super::grid::{Integral, Size, dilate, grow, grow_beyond};
 use super::sauvola;
 
 /// Edge strength that stops the flood, over a noiseless background (CIE76 a pixel). Set by eye
@@ -23,8 +23,8 @@ pub(super) fn background(size: Size, distance: &[f32], gradient: &[f32], noise: 
     if close {
         edge = dilate(size, &edge, 1);
     }
-    let seeds = (0..size.len()).filter(|&i| size.at_border(i) && distance[i] <= reach && !edge[i]);
-    grow(size, seeds, |i| distance[i] <= reach && !edge[i])
+    let open: Vec<bool> = distance.iter().zip(&edge).map(|(d, edge)| *d <= reach && !edge).collect();
+    grow(size, size.border().filter(|&i| open[i]), |i| open[i])
 }
 
 /// Pixels beside the background that the thickened edges and JPEG ringing kept from the flood join it, by the adaptive
@@ -41,7 +41,6 @@ pub(super) fn creep(
     let near = dilate(size, background, steps);
     let wanted: Vec<bool> = near.iter().zip(background.iter()).map(|(n, b)| *n && !*b).collect();
     let thresholds = sauvola::thresholds(size, spread, &wanted, reach(noise));
-    let seeds: Vec<usize> = (0..size.len()).filter(|&i| background[i]).collect();
-    let grown = grow(size, seeds.into_iter(), |i| wanted[i] && distance[i] < 0.5 * thresholds[i]);
+    let grown = grow_beyond(size, background, |i| wanted[i] && distance[i] < 0.5 * thresholds[i]);
     background.copy_from_slice(&grown);
 }

@@ -32,53 +32,116 @@ impl Size {
         .flatten()
     }
 
-    /// True for pixels of the outermost row or column.
-    pub(super) fn at_border(self, i: usize) -> bool {
-        let (x, y) = self.xy(i);
-        x == 0 || y == 0 || x + 1 == self.width || y + 1 == self.height
+    /// The pixels of the outermost rows and columns; corners come twice.
+    pub(super) fn border(self) -> impl Iterator<Item = usize> {
+        let rows = (0..self.width).chain(self.len() - self.width..self.len());
+        rows.chain((0..self.height).flat_map(move |y| [y * self.width, (y + 1) * self.width - 1]))
+    }
+}
+
+/// A flood fill, four-connected, a span of a row at a time: a pixel is asked for once when it is let in, and its row is
+/// read in order.
+struct Flood {
+    size: Size,
+    /// What is reached already, or must never be.
+    reached: Vec<bool>,
+    /// Spans that were reached and not looked around from.
+    open: Vec<Range<usize>>,
+}
+
+impl Flood {
+    fn seed(&mut self, i: usize) {
+        if !self.reached[i] {
+            self.reached[i] = true;
+            self.open.push(i..i + 1);
+        }
+    }
+
+    /// Floods through what `admit` lets in, and hands over each span.
+    fn run(&mut self, mut admit: impl FnMut(usize) -> bool, mut span: impl FnMut(Range<usize>)) {
+        let width = self.size.width;
+        while let Some(Range { mut start, mut end }) = self.open.pop() {
+            let row = start / width * width;
+            while start > row && self.take(start - 1, &mut admit) {
+                start -= 1;
+            }
+            while end < row + width && self.take(end, &mut admit) {
+                end += 1;
+            }
+            span(start..end);
+            if row > 0 {
+                self.look(start - width..end - width, &mut admit);
+            }
+            if row + width < self.reached.len() {
+                self.look(start + width..end + width, &mut admit);
+            }
+        }
+    }
+
+    fn take(&mut self, i: usize, admit: &mut impl FnMut(usize) -> bool) -> bool {
+        let new = !self.reached[i] && admit(i);
+        self.reached[i] |= new;
+        new
+    }
+
+    /// Opens the spans within a part of the next row.
+    fn look(&mut self, part: Range<usize>, admit: &mut impl FnMut(usize) -> bool) {
+        let mut i = part.start;
+        while i < part.end {
+            let start = i;
+            while i < part.end && self.take(i, admit) {
+                i += 1;
+            }
+            if i > start {
+                self.open.push(start..i);
+            }
+            i += 1;
+        }
     }
 }
 
 /// Grows from `seeds` through pixels that `admit`, four-connected; returns everything reached, seeds included.
-pub(super) fn grow(size: Size, seeds: impl Iterator<Item = usize>, mut admit: impl FnMut(usize) -> bool) -> Vec<bool> {
-    let mut reached = vec![false; size.len()];
-    let mut stack: Vec<usize> = Vec::new();
-    for seed in seeds {
-        if !reached[seed] {
-            reached[seed] = true;
-            stack.push(seed);
+pub(super) fn grow(size: Size, seeds: impl Iterator<Item = usize>, admit: impl FnMut(usize) -> bool) -> Vec<bool> {
+    let mut flood = Flood { size, reached: vec![false; size.len()], open: Vec::new() };
+    seeds.for_each(|seed| flood.seed(seed));
+    flood.run(admit, |_| ());
+    flood.reached
+}
+
+/// As [`grow`] from all pixels `within`: only their outline is looked at.
+pub(super) fn grow_beyond(size: Size, within: &[bool], mut admit: impl FnMut(usize) -> bool) -> Vec<bool> {
+    let mut flood = Flood { size, reached: within.to_vec(), open: Vec::new() };
+    for (i, touched) in beside(size, within).into_iter().enumerate() {
+        if touched && flood.take(i, &mut admit) {
+            flood.open.push(i..i + 1);
         }
     }
-    let (width, len) = (size.width, size.len());
-    while let Some(i) = stack.pop() {
-        let x = i % width;
-        let mut visit = |n: usize| {
-            if !reached[n] && admit(n) {
-                reached[n] = true;
-                stack.push(n);
-            }
-        };
-        // As `around`, without its iterator: floods visit most of the picture.
-        if x > 0 {
-            visit(i - 1);
-        }
-        if x + 1 < width {
-            visit(i + 1);
-        }
-        if i >= width {
-            visit(i - width);
-        }
-        if i + width < len {
-            visit(i + width);
-        }
+    flood.run(admit, |_| ());
+    flood.reached
+}
+
+/// Pixels with a marked one to the left, right, above or below.
+fn beside(size: Size, marked: &[bool]) -> Vec<bool> {
+    let width = size.width;
+    let mut out = vec![false; size.len()];
+    for (line, slots) in marked.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+        join(&mut slots[1..], line);
+        join(slots, &line[1..]);
     }
-    reached
+    join(&mut out[width..], marked);
+    join(&mut out, &marked[width..]);
+    out
+}
+
+/// Marks what `line` marks: 16 pixels an instruction.
+fn join(out: &mut [bool], line: &[bool]) {
+    out.iter_mut().zip(line).for_each(|(slot, own)| *slot |= own);
 }
 
 /// A four-connected region.
 #[derive(Clone, Debug)]
 pub(super) struct Component {
-    /// Its pixels, in the order they were reached.
+    /// Its pixels, row by row in the order the rows were reached.
     pub(super) pixels: Vec<usize>,
     /// Columns it spans.
     pub(super) xs: Range<usize>,
@@ -101,37 +164,32 @@ impl Component {
 /// Connected regions of `inside`, in raster order of their first pixel. Flooding each is all that is needed:
 /// `imageproc`'s union-find labels every pixel, background too, and the regions would have to be gathered after it.
 pub(super) fn components(size: Size, inside: &[bool]) -> Vec<Component> {
-    let mut seen = vec![false; size.len()];
+    let mut flood = Flood { size, reached: inside.iter().map(|own| !own).collect(), open: Vec::new() };
     let mut found = Vec::new();
     for start in 0..size.len() {
-        if !inside[start] || seen[start] {
+        if flood.reached[start] {
             continue;
         }
-        seen[start] = true;
         let (x, y) = size.xy(start);
-        let mut part = Component { pixels: vec![start], xs: x..x + 1, ys: y..y + 1 };
-        let mut next = 0;
-        while let Some(&i) = part.pixels.get(next) {
-            next += 1;
-            let (x, y) = size.xy(i);
-            part.xs = part.xs.start.min(x)..part.xs.end.max(x + 1);
-            part.ys = part.ys.start.min(y)..part.ys.end.max(y + 1);
-            for n in size.around(i) {
-                if inside[n] && !seen[n] {
-                    seen[n] = true;
-                    part.pixels.push(n);
-                }
-            }
-        }
+        let mut part = Component { pixels: Vec::new(), xs: x..x + 1, ys: y..y + 1 };
+        flood.seed(start);
+        flood.run(
+            |_| true,
+            |span| {
+                let (x, y) = size.xy(span.start);
+                part.xs = part.xs.start.min(x)..part.xs.end.max(x + span.len());
+                part.ys = part.ys.start.min(y)..part.ys.end.max(y + 1);
+                part.pixels.extend(span);
+            },
+        );
         found.push(part);
     }
     found
 }
 
 /// Marks every pixel within `radius` (chessboard distance) of a marked one. Whole rows are joined at a time, shifted along
-/// and then across: 16 pixels an instruction; counting down from the last marked pixel goes one by one.
+/// and then across; counting down from the last marked pixel goes one by one.
 pub(super) fn dilate(size: Size, marked: &[bool], radius: usize) -> Vec<bool> {
-    let join = |out: &mut [bool], line: &[bool]| out.iter_mut().zip(line).for_each(|(slot, own)| *slot |= own);
     let mut rows = marked.to_vec();
     for (line, out) in marked.chunks_exact(size.width).zip(rows.chunks_exact_mut(size.width)) {
         for shift in 1..=radius.min(size.width - 1) {
@@ -148,40 +206,44 @@ pub(super) fn dilate(size: Size, marked: &[bool], radius: usize) -> Vec<bool> {
     out
 }
 
-/// Mean over the window of `radius` around each pixel, cut at the picture's edge; a pass along rows, one along columns.
-pub(super) fn box_mean(size: Size, plane: &[f32], radius: usize) -> Vec<f32> {
+/// Mean of `N` values over the window of `radius` around each pixel, cut at the picture's edge. The `N` go side by side
+/// through vector registers; only the means of the window's rows are kept, so that they stay in the cache.
+pub(super) fn box_mean<const N: usize>(size: Size, plane: &[[f32; N]], radius: usize) -> Vec<[f32; N]> {
     let (w, h) = (size.width, size.height);
-    let mut rows = Vec::with_capacity(size.len());
-    let mut prefix = vec![0.0f32; w + 1];
-    for line in plane.chunks_exact(w) {
-        let mut sum = 0.0;
-        for (slot, v) in prefix[1..].iter_mut().zip(line) {
-            sum += v;
-            *slot = sum;
-        }
-        rows.extend((0..w).map(|x| {
-            let (from, to) = (x.saturating_sub(radius), (x + radius + 1).min(w));
-            (prefix[to] - prefix[from]) / (to - from) as f32
-        }));
-    }
+    let mut rows = vec![vec![[0.0; N]; w]; 2 * radius + 1];
+    let mut sums = vec![[0.0; N]; w];
+    let mut next = 0;
     let mut out = Vec::with_capacity(size.len());
-    let mut sums = vec![0.0f32; w];
-    for line in rows.chunks_exact(w).take(radius) {
-        sums.iter_mut().zip(line).for_each(|(s, v)| *s += v);
-    }
     for y in 0..h {
-        if y + radius < h {
-            let line = &rows[(y + radius) * w..(y + radius + 1) * w];
-            sums.iter_mut().zip(line).for_each(|(s, v)| *s += v);
+        let (from, to) = (y.saturating_sub(radius), (y + radius + 1).min(h));
+        while next < to {
+            row_means(&plane[next * w..(next + 1) * w], radius, &mut rows[next % (2 * radius + 1)]);
+            next += 1;
         }
-        if y > radius {
-            let line = &rows[(y - radius - 1) * w..(y - radius) * w];
-            sums.iter_mut().zip(line).for_each(|(s, v)| *s -= v);
+        sums.fill([0.0; N]);
+        for row in from..to {
+            let line = &rows[row % (2 * radius + 1)];
+            sums.iter_mut().zip(line).for_each(|(sum, v)| add(sum, v));
         }
-        let n = ((y + radius + 1).min(h) - y.saturating_sub(radius)) as f32;
-        out.extend(sums.iter().map(|s| s / n));
+        let high = 1.0 / (to - from) as f32;
+        out.extend(sums.iter().map(|sum| sum.map(|s| s * high)));
     }
     out
+}
+
+/// Means over the window of `radius` along one row.
+fn row_means<const N: usize>(line: &[[f32; N]], radius: usize, out: &mut [[f32; N]]) {
+    for (x, slot) in out.iter_mut().enumerate() {
+        let window = &line[x.saturating_sub(radius)..(x + radius + 1).min(line.len())];
+        let mut sum = [0.0; N];
+        window.iter().for_each(|v| add(&mut sum, v));
+        let wide = 1.0 / window.len() as f32;
+        *slot = sum.map(|s| s * wide);
+    }
+}
+
+fn add<const N: usize>(sum: &mut [f32; N], v: &[f32; N]) {
+    sum.iter_mut().zip(v).for_each(|(s, v)| *s += v);
 }
 
 /// Sums over any rectangle in constant time (Crow's summed-area table), for a plane and its square.
@@ -241,6 +303,31 @@ mod tests {
     }
 
     #[test]
+    fn floods_take_what_is_joined_and_no_more() {
+        // A spiral, and a part that touches it only at a corner.
+        let picture = ["#######.", ".......#", "######.#", "#....#.#", "#.####.#", "#......#", "########"];
+        let size = Size { width: 8, height: 7 };
+        let open: Vec<bool> = picture.concat().bytes().map(|b| b == b'#').collect();
+        let mut one_by_one = vec![false; size.len()];
+        one_by_one[0] = true;
+        for _ in 0..size.len() {
+            for i in 0..size.len() {
+                one_by_one[i] |= open[i] && size.around(i).any(|n| one_by_one[n]);
+            }
+        }
+        assert_eq!(grow(size, [0].into_iter(), |i| open[i]), one_by_one);
+        let rest: Vec<bool> = open.iter().zip(&one_by_one).map(|(open, own)| *open && !own).collect();
+        let last = open.iter().rposition(|o| *o).unwrap_or(0);
+        assert_eq!(grow(size, [last].into_iter(), |i| open[i]), rest);
+        let seed: Vec<bool> = (0..size.len()).map(|i| i == last || i == 8).collect();
+        let mut expected = rest.clone();
+        expected[8] = true;
+        // What is grown from is kept, let in or not, and joins what is beside it.
+        expected.iter_mut().zip(&one_by_one).for_each(|(slot, own)| *slot |= own);
+        assert_eq!(grow_beyond(size, &seed, |i| open[i]), expected);
+    }
+
+    #[test]
     fn windows_agree_with_sums_by_hand() {
         let plane: Vec<f32> = (0..20u8).map(f32::from).collect();
         let (mean, sd) = Integral::new(SIZE, &plane).window(6, 1);
@@ -254,9 +341,10 @@ mod tests {
         let plane: Vec<f32> = (0..20u16).map(|v| f32::from(v * v)).collect();
         let sums = Integral::new(SIZE, &plane);
         for radius in 0..6 {
-            let means = box_mean(SIZE, &plane, radius);
-            for (i, mean) in means.iter().enumerate() {
+            let pairs: Vec<[f32; 2]> = plane.iter().map(|v| [*v, -v]).collect();
+            for (i, [mean, negated]) in box_mean(SIZE, &pairs, radius).into_iter().enumerate() {
                 assert!((mean - sums.window(i, radius).0).abs() < 1e-3, "{radius} {i}");
+                assert_eq!(mean, -negated);
             }
         }
     }

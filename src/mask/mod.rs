@@ -189,15 +189,15 @@ fn finish(
     body: Option<Body>,
     regions: Option<&Regions>,
 ) -> Masks {
-    let mut planes: [Vec<u8>; 5] = std::array::from_fn(|_| vec![0u8; size.len()]);
+    let mut planes: [Vec<u8>; 5] = [0, 0, 0, 0, 255].map(|v| vec![v; size.len()]);
     let [product, other, skin_plane, hair, background] = &mut planes;
     // Not `round`: a call for each pixel on processors without SSE 4.1, which the build is for.
     let byte = |v: f32| (v.clamp(0.0, 1.0) * 255.0 + 0.5) as u8;
     for (i, &p) in cut.product.iter().enumerate() {
-        background[i] = byte(1.0 - p);
         if p <= 0.0 {
             continue;
         }
+        background[i] = byte(1.0 - p);
         match &body {
             Some(b) if b.hair[i] => hair[i] = byte(p),
             Some(b) if b.skin[i] => skin_plane[i] = byte(p),

@@ -14,13 +14,12 @@ use super::working::Working;
 use crate::color::lab::Lab;
 use crate::model::RegionMap;
 
-/// What a pixel may be; background comes first, so that planes can be counted by it.
-pub(super) const CLASSES: usize = 5;
-pub(super) const BACKGROUND: usize = 0;
-pub(super) const PRODUCT: usize = 1;
-pub(super) const OTHER: usize = 2;
-pub(super) const SKIN: usize = 3;
-pub(super) const HAIR: usize = 4;
+/// Product sold, other clothing and goods, skin, hair: side by side, so that they go through one vector register.
+type Classes = [f32; 4];
+const PRODUCT: usize = 0;
+const OTHER: usize = 1;
+const SKIN: usize = 2;
+const HAIR: usize = 3;
 
 /// Weight of the colors' word as an exponent; 0.5, 0.7 and 1 are about as good, the map is no independent witness.
 const COLORS: f32 = 0.7;
@@ -33,88 +32,96 @@ const FLAT: f32 = 30.0;
 /// Longest side below which nothing is left to halve.
 const SMALL: usize = 112;
 
-/// Probability of each class, a plane each, row-major (height, width); at every pixel they sum to about 1.
-pub(super) struct Regions(pub(super) [Vec<f32>; CLASSES]);
+/// Probabilities at each pixel, row-major (height, width); they sum to about 1.
+pub(super) struct Regions {
+    pub(super) background: Vec<f32>,
+    classes: Vec<Classes>,
+}
 
 impl Regions {
     /// `None` for a map whose planes do not have the size it states.
     pub(super) fn new(map: &RegionMap, picture: &Working, size: Size) -> Option<Self> {
-        let cells = planes(map)?;
+        let cells = cells(map)?;
         let grid = Size { width: map.width, height: map.height };
         let factor = if size.width.max(size.height) < SMALL { 1 } else { 2 };
         let small = Size { width: size.width.div_ceil(factor), height: size.height.div_ceil(factor) };
         let labs = shrink(picture, size, small, factor);
-        let mut p = cells.map(|plane| enlarge(&plane, grid, small));
+        let mut p = enlarge(&cells, grid, small);
         by_color(&labs, &mut p);
-        Some(Self(guided(picture, size, &labs, small, p)))
+        Some(guided(picture, size, &labs, small, &p))
     }
 
     /// Share of product at each pixel of a scene, and how far it can be trusted: the map's mean certainty where there could
     /// be anything but background.
     pub(super) fn foreground(&self) -> (Vec<f32>, f32) {
-        let product: Vec<f32> = self.0[BACKGROUND].iter().map(|b| (0.5 + 3.0 * (0.5 - b)).clamp(0.0, 1.0)).collect();
-        let open: Vec<f32> = self.0[BACKGROUND].iter().filter(|b| **b < 0.8).map(|b| (1.0 - 2.0 * b).abs()).collect();
+        let product: Vec<f32> = self.background.iter().map(|b| (0.5 + 3.0 * (0.5 - b)).clamp(0.0, 1.0)).collect();
+        let open: Vec<f32> = self.background.iter().filter(|b| **b < 0.8).map(|b| (1.0 - 2.0 * b).abs()).collect();
         (product, open.iter().sum::<f32>() / open.len().max(1) as f32)
     }
 
     /// Intersection over union of `cut` with what the map sees before the background, 0 to 1.
     pub(super) fn agreement(&self, cut: &[f32]) -> f32 {
         let (mut both, mut either) = (0u32, 0u32);
-        for (p, b) in cut.iter().zip(&self.0[BACKGROUND]) {
+        for (p, b) in cut.iter().zip(&self.background) {
             let (own, seen) = (*p > 0.5, *b < 0.5);
-            both += u32::from(own && seen);
-            either += u32::from(own || seen);
+            both += u32::from(own & seen);
+            either += u32::from(own | seen);
         }
         both as f32 / either.max(1) as f32
     }
 
     /// Share of what is not `background` that the map, too, sees before it; 0 to 1.
     pub(super) fn covers(&self, background: &[bool]) -> f32 {
-        let left = || background.iter().zip(&self.0[BACKGROUND]).filter(|(ground, _)| !**ground);
-        left().filter(|(_, seen)| **seen < 0.5).count() as f32 / left().count().max(1) as f32
+        let (mut both, mut left) = (0u32, 0u32);
+        for (ground, seen) in background.iter().zip(&self.background) {
+            left += u32::from(!ground);
+            both += u32::from(!ground & (*seen < 0.5));
+        }
+        both as f32 / left.max(1) as f32
     }
 
     /// Skin and hair within `cut`: the likeliest class of what is not background.
     pub(super) fn body(&self, cut: &[f32]) -> Body {
-        let likeliest = |i: usize| {
-            let [_, product, other, skin, hair] = std::array::from_fn(|k| self.0[k][i]);
+        let mut body = Body { skin: vec![false; cut.len()], hair: vec![false; cut.len()], ambiguous: false };
+        for (i, ([product, other, skin, hair], p)) in self.classes.iter().zip(cut).enumerate() {
             let cloth = product + other;
-            if skin > cloth && skin >= hair {
-                SKIN
-            } else if hair > cloth {
-                HAIR
-            } else {
-                PRODUCT
-            }
-        };
-        let of = |class: usize| (0..cut.len()).map(|i| cut[i] > 0.0 && likeliest(i) == class).collect();
-        Body { skin: of(SKIN), hair: of(HAIR), ambiguous: false }
+            let (is_skin, inside) = (*skin > cloth && skin >= hair, *p > 0.0);
+            body.skin[i] = inside && is_skin;
+            body.hair[i] = inside && !is_skin && *hair > cloth;
+        }
+        body
     }
 
     /// Share of pixels where the map sees product.
     pub(super) fn product_share(&self) -> f32 {
-        self.0[PRODUCT].iter().sum::<f32>() / self.0[PRODUCT].len().max(1) as f32
+        self.classes.iter().map(|c| c[PRODUCT]).sum::<f32>() / self.classes.len().max(1) as f32
     }
 
     /// Share of what is clothing or goods at pixel `i` that is sold, 0 to 1; 1 where the map sees neither.
     pub(super) fn sold(&self, i: usize) -> f32 {
         const FAINT: f32 = 0.05;
-        let product = self.0[PRODUCT][i];
-        (product + FAINT) / (product + self.0[OTHER][i] + FAINT)
+        let [product, other, ..] = self.classes[i];
+        (product + FAINT) / (product + other + FAINT)
     }
 }
 
-/// The map's planes with what is missing to 1 as background.
-fn planes(map: &RegionMap) -> Option<[Vec<f32>; CLASSES]> {
+/// The map's cells; what is missing to 1 is background.
+fn cells(map: &RegionMap) -> Option<Vec<Classes>> {
     let cells = map.width * map.height;
-    let given = [&map.product, &map.other, &map.skin, &map.hair];
+    let mut given: [&[f32]; 4] = [&[]; 4];
+    given[PRODUCT] = &map.product;
+    given[OTHER] = &map.other;
+    given[SKIN] = &map.skin;
+    given[HAIR] = &map.hair;
     if cells == 0 || given.iter().any(|plane| plane.len() != cells) {
         return None;
     }
     let sane = |v: f32| if v.is_finite() { v.clamp(0.0, 1.0) } else { 0.0 };
-    let [product, other, skin, hair] = given.map(|plane| plane.iter().map(|v| sane(*v)).collect::<Vec<f32>>());
-    let rest = |i: usize| (1.0 - product[i] - other[i] - skin[i] - hair[i]).max(0.0);
-    Some([(0..cells).map(rest).collect(), product, other, skin, hair])
+    Some((0..cells).map(|i| given.map(|plane| sane(plane[i]))).collect())
+}
+
+fn rest(p: &Classes) -> f32 {
+    (1.0 - p.iter().sum::<f32>()).max(0.0)
 }
 
 /// Mean colors of blocks of `factor` pixels a side, cut at the far edges.
@@ -138,23 +145,27 @@ fn shrink(picture: &Working, size: Size, small: Size, factor: usize) -> Vec<Lab>
 }
 
 /// Bilinear between the centers of cells.
-fn enlarge(plane: &[f32], from: Size, to: Size) -> Vec<f32> {
+fn enlarge(cells: &[Classes], from: Size, to: Size) -> Vec<Classes> {
     let across: Vec<_> = (0..to.width).map(|x| between(x, to.width, from.width)).collect();
-    let mut row = vec![0.0f32; from.width];
+    let mut row = vec![[0.0; 4]; from.width];
     let mut out = Vec::with_capacity(to.len());
     for y in 0..to.height {
-        blend(plane, from, between(y, to.height, from.height), &mut row);
-        out.extend(across.iter().map(|&(x0, x1, t)| row[x0] + (row[x1] - row[x0]) * t));
+        blend(cells, from, between(y, to.height, from.height), &mut row);
+        out.extend(across.iter().map(|&(x0, x1, t)| mix(&row[x0], &row[x1], t)));
     }
     out
 }
 
 /// One row between two of the plane.
-fn blend(plane: &[f32], size: Size, (y0, y1, t): (usize, usize, f32), row: &mut [f32]) {
+fn blend<const N: usize>(plane: &[[f32; N]], size: Size, (y0, y1, t): (usize, usize, f32), row: &mut [[f32; N]]) {
     let (top, low) = (&plane[y0 * size.width..], &plane[y1 * size.width..]);
     for (slot, (a, b)) in row.iter_mut().zip(top.iter().zip(low)) {
-        *slot = a + (b - a) * t;
+        *slot = mix(a, b, t);
     }
+}
+
+fn mix<const N: usize>(a: &[f32; N], b: &[f32; N], t: f32) -> [f32; N] {
+    std::array::from_fn(|k| a[k] + (b[k] - a[k]) * t)
 }
 
 /// Cells on both sides of pixel `at` of `pixels`, and how far it lies toward the second.
@@ -168,21 +179,22 @@ fn between(at: usize, pixels: usize, cells: usize) -> (usize, usize, f32) {
 const SIDES: [usize; 3] = [12, 18, 18];
 
 fn cell(lab: Lab) -> usize {
-    let along = |v: f32, n: usize| (v.max(0.0) as usize).min(n - 1);
-    let (l, a, b) = (lab[0] / 8.4, (lab[1] + 72.0) / 8.0, (lab[2] + 72.0) / 8.0);
+    let along = |v: f32, n: usize| (v as i32).clamp(0, n as i32 - 1) as usize;
+    let (l, a, b) = (lab[0] * (1.0 / 8.4), (lab[1] + 72.0) * 0.125, (lab[2] + 72.0) * 0.125);
     (along(l, SIDES[0]) * SIDES[1] + along(a, SIDES[1])) * SIDES[2] + along(b, SIDES[2])
 }
 
 /// Weighs each class by how much commoner it is among pixels of the same color than in the picture.
-fn by_color(labs: &[Lab], p: &mut [Vec<f32>; CLASSES]) {
-    let mut counts = vec![[0.0f32; CLASSES]; SIDES.iter().product()];
-    let mut total = [1e-6f32; CLASSES];
+fn by_color(labs: &[Lab], p: &mut [Classes]) {
+    // The background's count comes last.
+    let mut counts = vec![[0.0f32; 5]; SIDES.iter().product()];
+    let mut total = [1e-6f32; 5];
     let cells: Vec<u16> = labs.iter().map(|lab| cell(*lab) as u16).collect();
-    for (i, &c) in cells.iter().enumerate() {
-        for k in 0..CLASSES {
-            counts[usize::from(c)][k] += p[k][i];
-            total[k] += p[k][i];
-        }
+    for (p, &c) in p.iter().zip(&cells) {
+        let [product, other, skin, hair] = *p;
+        let all = [product, other, skin, hair, rest(p)];
+        counts[usize::from(c)].iter_mut().zip(all).for_each(|(slot, v)| *slot += v);
+        total.iter_mut().zip(all).for_each(|(slot, v)| *slot += v);
     }
     let all: f32 = total.iter().sum();
     let shares = total.map(|t| t / all);
@@ -192,48 +204,50 @@ fn by_color(labs: &[Lab], p: &mut [Vec<f32>; CLASSES]) {
             *slot = ((*slot + PRIOR * share) / (sum * share.max(1e-4))).powf(COLORS);
         }
     }
-    for (i, &c) in cells.iter().enumerate() {
-        let weighed: [f32; CLASSES] = std::array::from_fn(|k| p[k][i] * counts[usize::from(c)][k]);
-        let sum = weighed.iter().sum::<f32>().max(1e-9);
-        weighed.iter().zip(p.iter_mut()).for_each(|(w, plane)| plane[i] = w / sum);
+    for (p, &c) in p.iter_mut().zip(&cells) {
+        let [product, other, skin, hair, ground] = counts[usize::from(c)];
+        let ground = rest(p) * ground;
+        let weighed = [p[0] * product, p[1] * other, p[2] * skin, p[3] * hair];
+        let sum = (weighed.iter().sum::<f32>() + ground).max(1e-9);
+        *p = weighed.map(|w| w / sum);
     }
 }
 
-/// Draws the outlines of planes at the small size to where lightness changes at the full one.
-fn guided(picture: &Working, size: Size, labs: &[Lab], small: Size, p: [Vec<f32>; CLASSES]) -> [Vec<f32>; CLASSES] {
-    let guide: Vec<f32> = labs.iter().map(|lab| lab[0]).collect();
-    let mean = box_mean(small, &guide, RADIUS);
-    let square = box_mean(small, &guide.iter().map(|g| g * g).collect::<Vec<_>>(), RADIUS);
-    let rows: Vec<_> = (0..size.height).map(|y| between(y, size.height, small.height)).collect();
-    let across: Vec<_> = (0..size.width).map(|x| between(x, size.width, small.width)).collect();
-    // The filter is linear and leaves a constant as it is: the background is the rest of the others.
-    let [_, product, other, skin, hair] = p;
-    let mut rest = vec![1.0f32; size.len()];
-    let classes = [product, other, skin, hair].map(|plane| {
-        let own = box_mean(small, &plane, RADIUS);
-        let cross = box_mean(small, &plane.iter().zip(&guide).map(|(p, g)| p * g).collect::<Vec<_>>(), RADIUS);
-        let slope: Vec<f32> = (0..small.len())
-            .map(|i| (cross[i] - mean[i] * own[i]) / ((square[i] - mean[i] * mean[i]).max(0.0) + FLAT))
-            .collect();
-        let offset: Vec<f32> = (0..small.len()).map(|i| own[i] - slope[i] * mean[i]).collect();
-        let (slope, offset) = (box_mean(small, &slope, RADIUS), box_mean(small, &offset, RADIUS));
-        let (mut a, mut b) = (vec![0.0; small.width], vec![0.0; small.width]);
-        let mut out = Vec::with_capacity(size.len());
-        for (&row, line) in rows.iter().zip(picture.lab.chunks_exact(size.width)) {
-            blend(&slope, small, row, &mut a);
-            blend(&offset, small, row, &mut b);
-            let rest = &mut rest[out.len()..];
-            out.extend(across.iter().zip(line).zip(rest).map(|((&(x0, x1, t), lab), rest)| {
-                let slope = a[x0] + (a[x1] - a[x0]) * t;
-                let offset = b[x0] + (b[x1] - b[x0]) * t;
-                let v = slope * lab[0] + offset;
-                *rest -= v;
-                v.clamp(0.0, 1.0)
-            }));
-        }
-        out
+/// Draws the outlines of classes at the small size to where lightness changes at the full one.
+fn guided(picture: &Working, size: Size, labs: &[Lab], small: Size, p: &[Classes]) -> Regions {
+    // Lightness and its square; the classes and their products with it.
+    let guide: Vec<[f32; 2]> = labs.iter().map(|lab| [lab[0], lab[0] * lab[0]]).collect();
+    let own: Vec<[f32; 8]> = p.iter().zip(labs).map(|(p, lab)| pair(*p, p.map(|v| v * lab[0]))).collect();
+    let guide = box_mean(small, &guide, RADIUS);
+    let own = box_mean(small, &own, RADIUS);
+    // The filter is linear: value = slope * lightness + offset.
+    let lines = guide.iter().zip(own).map(|([mean, square], own)| {
+        let (own, cross) = halves(own);
+        let variance = (square - mean * mean).max(0.0) + FLAT;
+        let slope: Classes = std::array::from_fn(|k| (cross[k] - mean * own[k]) / variance);
+        pair(slope, std::array::from_fn(|k| own[k] - slope[k] * mean))
     });
-    rest.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
-    let [product, other, skin, hair] = classes;
-    [rest, product, other, skin, hair]
+    let lines = box_mean(small, &lines.collect::<Vec<_>>(), RADIUS);
+    let across: Vec<_> = (0..size.width).map(|x| between(x, size.width, small.width)).collect();
+    let mut row = vec![[0.0f32; 8]; small.width];
+    let mut classes = Vec::with_capacity(size.len());
+    let mut background = Vec::with_capacity(size.len());
+    for (y, line) in picture.lab.chunks_exact(size.width).enumerate() {
+        blend(&lines, small, between(y, size.height, small.height), &mut row);
+        classes.extend(across.iter().zip(line).map(|(&(x0, x1, t), lab)| {
+            let (slope, offset) = halves(mix(&row[x0], &row[x1], t));
+            let v: Classes = std::array::from_fn(|k| slope[k] * lab[0] + offset[k]);
+            v.map(|v| v.clamp(0.0, 1.0))
+        }));
+        background.extend(classes[y * size.width..].iter().map(rest));
+    }
+    Regions { background, classes }
+}
+
+fn pair([a, b, c, d]: Classes, [e, f, g, h]: Classes) -> [f32; 8] {
+    [a, b, c, d, e, f, g, h]
+}
+
+fn halves([a, b, c, d, e, f, g, h]: [f32; 8]) -> (Classes, Classes) {
+    ([a, b, c, d], [e, f, g, h])
 }

@@ -2,7 +2,7 @@
 
 use super::border::{self, Border};
 use super::grid::{self, Integral, Size};
-use super::regions::{BACKGROUND, Regions};
+use super::regions::Regions;
 use super::working::Working;
 use super::{BackgroundKind, Cut, Flag, cleanup, flood, sauvola, scene};
 
@@ -34,7 +34,7 @@ pub(super) fn cut(
     if let Some(regions) = regions
         && regions.covers(&background) > BLIND
     {
-        reconsider(size, &mut background, &regions.0[BACKGROUND]);
+        reconsider(size, &mut background, &regions.background);
     }
     let mut product: Vec<bool> = background.iter().map(|b| !b).collect();
     cleanup::drop_specks(size, &mut product, 0.02);
