@@ -29,8 +29,8 @@ pub(super) struct Bin {
 struct Sums<const N: usize> {
     /// Color of the first pixel; sums of differences to it stay small and keep their digits.
     first: Lab,
-    lab: [Lab; N],
-    weight: [f32; N],
+    /// Weighted differences along L, a and b, and the weights: one vector register each.
+    sums: [[f32; 4]; N],
 }
 
 /// Bins of `(color, weight)` pixels, heaviest first; pixels of no weight are skipped.
@@ -46,15 +46,31 @@ pub(super) struct Histogram<const N: usize> {
     /// Where each cell's sums are: dense (140 KB), not a hash map; bins are listed in the order they appear.
     index: Vec<u16>,
     found: Vec<Sums<N>>,
+    /// Color of the last pixels and the weights they gathered. Flat ground is one color for whole rows: to add each of its
+    /// pixels to the same sums is to wait for memory each time.
+    run: (Lab, [f32; N]),
 }
 
 impl<const N: usize> Histogram<N> {
     pub(super) fn new() -> Self {
-        Self { index: vec![u16::MAX; CELLS.iter().product()], found: Vec::new() }
+        Self { index: vec![u16::MAX; CELLS.iter().product()], found: Vec::new(), run: ([0.0; 3], [0.0; N]) }
     }
 
     /// Adds a pixel, unless the first of its weights is 0: the others are never more.
     pub(super) fn add(&mut self, lab: Lab, weights: [f32; N]) {
+        if weights[0] <= 0.0 {
+            return;
+        }
+        if lab != self.run.0 {
+            self.flush();
+            self.run = (lab, [0.0; N]);
+        }
+        self.run.1.iter_mut().zip(weights).for_each(|(sum, w)| *sum += w);
+    }
+
+    /// Brings the last run to its cell.
+    fn flush(&mut self) {
+        let (lab, weights) = self.run;
         if weights[0] <= 0.0 {
             return;
         }
@@ -63,24 +79,24 @@ impl<const N: usize> Histogram<N> {
             // More than 65,535 different cells do not fit the gamut; were they to, the last would take the rest.
             *slot = self.found.len().min(usize::from(u16::MAX) - 1) as u16;
             if usize::from(*slot) == self.found.len() {
-                self.found.push(Sums { first: lab, lab: [[0.0; 3]; N], weight: [0.0; N] });
+                self.found.push(Sums { first: lab, sums: [[0.0; 4]; N] });
             }
         }
-        let sums = &mut self.found[usize::from(*slot)];
-        let off = [0, 1, 2].map(|k| lab[k] - sums.first[k]);
-        for ((sum, total), w) in sums.lab.iter_mut().zip(&mut sums.weight).zip(weights) {
-            *total += w;
+        let Sums { first, sums } = &mut self.found[usize::from(*slot)];
+        let off = [lab[0] - first[0], lab[1] - first[1], lab[2] - first[2], 1.0];
+        for (sum, w) in sums.iter_mut().zip(weights) {
             sum.iter_mut().zip(off).for_each(|(s, v)| *s += v * w);
         }
     }
 
     /// The bins of each weighting, heaviest first.
-    pub(super) fn bins(&self) -> [Vec<Bin>; N] {
+    pub(super) fn bins(mut self) -> [Vec<Bin>; N] {
+        self.flush();
         std::array::from_fn(|n| {
-            let held = self.found.iter().filter(|s| s.weight[n] > 0.0);
-            let bin = |s: &Sums<N>| {
-                let weight = s.weight[n];
-                Bin { lab: [0, 1, 2].map(|k| s.first[k] + s.lab[n][k] / weight), weight }
+            let held = self.found.iter().filter(|s| s.sums[n][3] > 0.0);
+            let bin = |Sums { first, sums }: &Sums<N>| {
+                let weight = sums[n][3];
+                Bin { lab: [0, 1, 2].map(|k| first[k] + sums[n][k] / weight), weight }
             };
             let mut bins: Vec<Bin> = held.map(bin).collect();
             // Stable: bins of equal weight stay in the order they appeared.

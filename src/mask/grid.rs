@@ -154,6 +154,11 @@ impl Component {
         self.pixels.len()
     }
 
+    /// Mean of a plane's values over its pixels.
+    pub(super) fn mean(&self, plane: &[f32]) -> f32 {
+        self.pixels.iter().map(|&i| plane[i]).sum::<f32>() / self.area().max(1) as f32
+    }
+
     /// Mean row, pixels.
     pub(super) fn center_y(&self, size: Size) -> f32 {
         let sum: usize = self.pixels.iter().map(|&i| i / size.width).sum();
@@ -233,12 +238,15 @@ pub(super) fn box_mean<const N: usize>(size: Size, plane: &[[f32; N]], radius: u
 
 /// Means over the window of `radius` along one row.
 fn row_means<const N: usize>(line: &[[f32; N]], radius: usize, out: &mut [[f32; N]]) {
-    for (x, slot) in out.iter_mut().enumerate() {
-        let window = &line[x.saturating_sub(radius)..(x + radius + 1).min(line.len())];
-        let mut sum = [0.0; N];
-        window.iter().for_each(|v| add(&mut sum, v));
-        let wide = 1.0 / window.len() as f32;
-        *slot = sum.map(|s| s * wide);
+    let last = line.len() - 1;
+    out.copy_from_slice(line);
+    for shift in 1..=radius.min(last) {
+        out[shift..].iter_mut().zip(line).for_each(|(sum, v)| add(sum, v));
+        out.iter_mut().zip(&line[shift..]).for_each(|(sum, v)| add(sum, v));
+    }
+    for (x, sum) in out.iter_mut().enumerate() {
+        let wide = 1.0 / (1 + x.min(radius) + (last - x).min(radius)) as f32;
+        sum.iter_mut().for_each(|s| *s *= wide);
     }
 }
 

@@ -1,9 +1,15 @@
 //! `Photo` (and the region map as a prior, where the model gives one) to [`Masks`]: product, skin, background.
 //!
-//! The way through the room: a small picture in CIELAB (`working`); its border as one or two smooth surfaces
-//! (`border`); a flood from the border that edges stop (`flood`, `edges`); holes, shadows and specks (`cleanup`); soft
-//! edges by an adaptive threshold (`sauvola`); skin and hair by region (`skin`). Where the border is no studio wall,
-//! color statistics and a center prior guess (`scene`), with a confidence that says so.
+//! The way through the room: a small picture in CIELAB (`working`); the model's region map drawn to its edges
+//! (`regions`); the photo's border as one or two smooth surfaces (`border`); a flood from the border that edges stop
+//! (`flood`, `edges`), set right where the map is sure of the opposite (`studio`); shadows, holes and specks
+//! (`cleanup`); soft edges by an adaptive threshold (`sauvola`). Where the border is no studio wall, the map alone is the
+//! mask, or without one a guess from color statistics (`scene`), with a confidence that says so. Skin and hair come from
+//! the map, or without one from color, shape and place of whole regions (`skin`).
+//!
+//! What the map brings (`vitrine eval masks`, and again with `--without-regions`): on 118 street photos with pixel truth the
+//! median IoU of clothing is 0.875 instead of 0.607 and the F1 of skin 0.78 instead of 0.19 (rules for skin by pixel reach
+//! 0.64 to 0.70); on 400 drawn pictures the median IoU of the product sold is 0.978 instead of 0.739.
 //!
 //! Tried and rejected: Canny on the full picture (most of 16 ms; see `edges`); background by color alone (eats white
 //! shirts); skin by pixel (catches tan, camel and leather: see `skin`).

@@ -190,11 +190,17 @@ fn by_color(labs: &[Lab], p: &mut [Classes]) {
     let mut counts = vec![[0.0f32; 5]; SIDES.iter().product()];
     let mut total = [1e-6f32; 5];
     let cells: Vec<u16> = labs.iter().map(|lab| cell(*lab) as u16).collect();
-    for (p, &c) in p.iter().zip(&cells) {
-        let [product, other, skin, hair] = *p;
-        let all = [product, other, skin, hair, rest(p)];
-        counts[usize::from(c)].iter_mut().zip(all).for_each(|(slot, v)| *slot += v);
-        total.iter_mut().zip(all).for_each(|(slot, v)| *slot += v);
+    let mut at = p.iter();
+    // A run of one cell at a time: ground is one color for whole rows, and adding to the same slot waits for memory.
+    for run in cells.chunk_by(|a, b| a == b) {
+        let mut sum = [0.0f32; 5];
+        for p in at.by_ref().take(run.len()) {
+            let [product, other, skin, hair] = *p;
+            let all = [product, other, skin, hair, rest(p)];
+            sum.iter_mut().zip(all).for_each(|(slot, v)| *slot += v);
+        }
+        counts[usize::from(run[0])].iter_mut().zip(sum).for_each(|(slot, v)| *slot += v);
+        total.iter_mut().zip(sum).for_each(|(slot, v)| *slot += v);
     }
     let all: f32 = total.iter().sum();
     let shares = total.map(|t| t / all);

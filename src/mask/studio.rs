@@ -25,7 +25,6 @@ pub(super) fn cut(
     let mut background = flood::background(size, &distance, gradient, border.noise, true);
     let spread = Integral::new(size, &distance);
     flood::creep(size, &mut background, &distance, &spread, border.noise, 5);
-    cleanup::open_holes(size, &mut background, &distance, border.noise);
     let surface = |i| border.nearest(working, size, i);
     let shadow = cleanup::shadow(working, size, &background, surface, gradient);
     for (b, s) in background.iter_mut().zip(&shadow) {
@@ -36,6 +35,8 @@ pub(super) fn cut(
     {
         reconsider(size, &mut background, &regions.background);
     }
+    let seen = regions.map(|regions| &regions.background[..]);
+    cleanup::open_holes(size, &mut background, &distance, gradient, border.noise, seen);
     let mut product: Vec<bool> = background.iter().map(|b| !b).collect();
     cleanup::drop_specks(size, &mut product, 0.02);
     let soft = soften(size, &product, &distance, &spread, border.noise);

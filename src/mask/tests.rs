@@ -117,6 +117,29 @@ fn holes_open_but_prints_stay() {
 }
 
 #[test]
+fn a_hole_in_its_own_shade_opens_unless_the_map_sees_a_dial() {
+    // Light in the middle, darker toward the walls, as between the two halves of a belt.
+    let drawn = draw(200, 240, |x, y| {
+        let deep = ((x - 0.5).abs() / 0.1).max((y - 0.4).abs() / 0.1);
+        if deep > 1.0 || !shirt(x, y) {
+            (if shirt(x, y) { [30, 40, 90] } else { [255; 3] }, shirt(x, y))
+        } else {
+            let shade = 255 - (24.0 * (deep - 0.6).max(0.0)) as u8;
+            ([shade; 3], false)
+        }
+    });
+    let photo = Photo::from_rgb(drawn.photo.clone(), None);
+    let middle = |masks: &Masks, x: f32| masks.product.get_pixel((x * 200.0) as u32, 96)[0];
+    let cells = |in_hole: f32| {
+        let cell = |i: usize| ((i % 14) as f32 / 14.0 + 0.035, (i / 14) as f32 / 14.0 + 0.035);
+        let at = |(x, y)| if inside(x, y, 0.4, 0.3, 0.6, 0.5) { in_hole } else { f32::from(u8::from(shirt(x, y))) };
+        map((0..196).map(|i| at(cell(i))).collect(), vec![0.0; 196])
+    };
+    let [dial, belt] = [1.0, 0.85].map(|seen| segment(&photo, Some(&cells(seen))));
+    assert!(middle(&dial, 0.5) > 200 && middle(&belt, 0.5) < 50 && middle(&belt, 0.42) < 120);
+}
+
+#[test]
 fn a_cast_shadow_is_no_product() {
     let drawn = draw(200, 240, |x, y| {
         if inside(x, y, 0.3, 0.2, 0.7, 0.8) {
