@@ -193,6 +193,8 @@ pub(crate) fn of_whole(photo: &Photo, without_white: bool) -> BasicColor {
 
 /// The basic name of one sRGB color, `#rrggbb` or `#rgb`; `None` for anything else.
 pub(crate) fn basic_name(hex: &str) -> Option<BasicColor> {
+    // `palette` also takes signs and goes without the `#`.
+    hex.strip_prefix('#').filter(|digits| digits.bytes().all(|d| d.is_ascii_hexdigit()))?;
     let color: Srgb<u8> = hex.parse().ok()?;
     let lab = lab::Converter::new().lab([color.red, color.green, color.blue]);
     Some(NAMES[names::top(&names::probabilities(lab))])

@@ -62,8 +62,8 @@ pub struct SimilarParams {
     pub filter: Option<serde_json::Value>,
     /// `group`: one item for all variants with one `group_id`, the nearest; the query's own group is left out.
     pub group_by: Option<GroupBy>,
-    /// `any` (default), `same` or `different` as the query's colors, a color name, or `#rrggbb` (the nearest of
-    /// the 12 basic names).
+    /// `any` (default), `same` or `different` as the query's colors, a color name, or `#rrggbb` (by its
+    /// basic name).
     pub color: Option<String>,
     /// What the score is made of.
     pub weights: Option<Weights>,
