@@ -51,7 +51,7 @@ pub(super) fn build(parts: &[Part], dimension: usize, config: &IndexConfig, stop
         return None;
     };
     let graph = graph?;
-    for position in graph.lost(&rows, config.ef_search) {
+    for position in graph.lost(rows.len(), config.ef_search) {
         lost.push(rows.id(position), rows.owner(position), rows.vector(position));
     }
     tracing::info!(rows = rows.len(), lost = lost.len(), seconds = started.elapsed().as_secs_f32(), "graph built");
@@ -90,11 +90,12 @@ fn grow(rows: &Rows, config: &IndexConfig, stop: &AtomicBool) -> Option<Graph> {
         }
         hnsw.insert_slice((vector, position));
     }
-    Some(freeze(&hnsw, rows.len()))
+    let (layers, entry) = freeze(&hnsw, rows.len());
+    Some(Graph::new(layers, entry, rows))
 }
 
-/// The edges of a built graph, as flat arrays.
-fn freeze(hnsw: &Hnsw<'_, f32, DistL2>, rows: usize) -> Graph {
+/// The edges of a built graph, as flat arrays, and its entry.
+fn freeze(hnsw: &Hnsw<'_, f32, DistL2>, rows: usize) -> (Vec<Layer>, u32) {
     let mut points: Vec<Option<Arc<Point<'_, f32>>>> = vec![None; rows];
     for point in hnsw.get_point_indexation() {
         let position = point.get_origin_id();
@@ -120,5 +121,5 @@ fn freeze(hnsw: &Hnsw<'_, f32, DistL2>, rows: usize) -> Graph {
             layer.push(to.filter(|to| usize::from(levels[*to]) >= l).map(|to| to as u32));
         }
     }
-    Graph { layers, entry: entry as u32 }
+    (layers, entry as u32)
 }

@@ -304,7 +304,7 @@ fn read_part(input: &mut Input<impl Read>, header: &PartHeader, dimension: usize
     for [members, starts, edges] in &header.layers {
         layers.push(Layer { members: input.u32s(*members)?, starts: input.u32s(*starts)?, edges: input.u32s(*edges)? });
     }
-    let graph = (!layers.is_empty()).then_some(Graph { layers, entry: header.entry });
+    let graph = (!layers.is_empty()).then(|| Graph::new(layers, header.entry, &rows));
     if graph.as_ref().is_some_and(|graph| !graph.is_sound(header.rows)) {
         return Err(damaged("its graph points nowhere"));
     }

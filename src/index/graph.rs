@@ -1,10 +1,12 @@
 //! A navigable small world graph (HNSW, Malkov and Yashunin, arXiv:1603.09320) frozen into flat arrays.
 //! hnsw_rs builds it and is then thrown away: searching its heap of locked points takes 3.5 KB a vector and can
-//! panic under a filter, these arrays take 110 bytes a row with 16 connections and cannot. [`build`](super::build) makes them.
+//! panic under a filter, these arrays take 140 bytes a row with 16 connections and cannot. Walks compare codes. [`build`](super::build) makes them.
 
-use super::kernel::similarity;
+use super::codes::{Codes, Query};
 use super::rows::{Bits, Rows};
-use std::cmp::{Ordering, Reverse};
+use super::visited::Visited;
+use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// Edges of one layer, in compressed rows: those of member `i` are `edges[starts[i]..starts[i + 1]]`.
@@ -53,36 +55,50 @@ impl Layer {
     }
 }
 
-/// Layers, the bottom one first, and where a search enters the top.
+/// Layers, the bottom one first, where a search enters the top, and what rows are compared by.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Graph {
     pub(super) layers: Vec<Layer>,
     pub(super) entry: u32,
+    codes: Codes,
 }
 
-/// A row and how near it is to the query; the nearer is the greater, of equals the one with the lower position.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Near {
-    pub(super) score: f32,
-    pub(super) position: u32,
-}
+/// A row and how near it is to the query: the score in the upper half, and in the lower what makes of two equals the one
+/// with the lower position the greater. One comparison orders it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Near(u64);
 
-impl Eq for Near {}
+impl Near {
+    fn new(score: i32, position: u32) -> Self {
+        let ordered = (score as u32) ^ 0x8000_0000;
+        Self(u64::from(ordered) << 32 | u64::from(!position))
+    }
 
-impl Ord for Near {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let by_score = self.score.total_cmp(&other.score);
-        by_score.then(other.position.cmp(&self.position))
+    fn position(self) -> u32 {
+        !(self.0 as u32)
     }
 }
 
-impl PartialOrd for Near {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
+/// What a walk needs, kept by each thread from one to the next.
+#[derive(Default)]
+struct Scratch {
+    seen: Visited,
+    open: BinaryHeap<Near>,
+    found: BinaryHeap<Reverse<Near>>,
+    fresh: Vec<u32>,
+    scores: Vec<i32>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 impl Graph {
+    /// A graph over `rows`.
+    pub(super) fn new(layers: Vec<Layer>, entry: u32, rows: &Rows) -> Self {
+        Self { layers, entry, codes: Codes::new(rows) }
+    }
+
     /// True when no search can step outside of the arrays.
     pub(super) fn is_sound(&self, rows: usize) -> bool {
         let layers = &self.layers;
@@ -93,66 +109,80 @@ impl Graph {
 
     pub(super) fn bytes(&self) -> usize {
         let count = |layer: &Layer| layer.members.len() + layer.starts.len() + layer.edges.len();
-        self.layers.iter().map(count).sum::<usize>() * size_of::<u32>()
+        self.layers.iter().map(count).sum::<usize>() * size_of::<u32>() + self.codes.bytes()
     }
 
-    /// The `ef` accepted rows nearest to `query` that a walk finds, in no order. Rows that are not accepted are
-    /// walked through, so a narrow filter makes the walk longer: `None` when it looked at more than `budget` rows.
+    /// Positions of the `ef` accepted rows nearest to `query` that a walk finds, nearest by their codes first. Rows that
+    /// are not accepted are walked through, so a narrow filter makes the walk longer: `None` when it looked at more than
+    /// `budget` rows.
     pub(super) fn search(
         &self,
-        rows: &Rows,
         query: &[f32],
         ef: usize,
         budget: usize,
-        mut accept: impl FnMut(usize) -> bool,
-    ) -> Option<Vec<Near>> {
-        let near = |position: u32| Near { score: similarity(query, rows.vector(position as usize)), position };
-        let start = self.descend(near);
-        let mut seen = Bits::sized(rows.len());
-        seen.insert(start.position as usize);
-        let mut open = BinaryHeap::from([start]);
-        let mut found: BinaryHeap<Reverse<Near>> = BinaryHeap::with_capacity(ef + 1);
-        if accept(start.position as usize) {
-            found.push(Reverse(start));
-        }
-        while let Some(next) = open.pop() {
-            let worst = |found: &BinaryHeap<Reverse<Near>>| {
-                let full = found.len() >= ef;
-                full.then(|| found.peek().map(|worst| worst.0)).flatten()
-            };
-            if worst(&found).is_some_and(|worst| next < worst) {
-                break;
+        accept: impl FnMut(usize) -> bool,
+    ) -> Option<Vec<u32>> {
+        self.walk(&self.codes.query(query), ef, budget, accept)
+    }
+
+    fn walk(&self, query: &Query, ef: usize, budget: usize, mut accept: impl FnMut(usize) -> bool) -> Option<Vec<u32>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let start = self.descend(query, scratch);
+            let Scratch { seen, open, found, fresh, scores } = scratch;
+            seen.clear();
+            open.clear();
+            found.clear();
+            seen.insert(start.position());
+            open.push(start);
+            if accept(start.position() as usize) {
+                found.push(Reverse(start));
             }
-            for &position in self.layers[0].neighbours(next.position) {
-                if !seen.insert(position as usize) {
-                    continue;
+            // Nothing as far as this is of use any more; everything is while fewer than `ef` are found.
+            let mut worst = Near(0);
+            while let Some(next) = open.pop() {
+                if next < worst {
+                    break;
                 }
-                let candidate = near(position);
-                if worst(&found).is_some_and(|worst| candidate < worst) {
-                    continue;
-                }
-                open.push(candidate);
-                if accept(position as usize) {
-                    found.push(Reverse(candidate));
-                    if found.len() > ef {
-                        found.pop();
+                fresh.clear();
+                let neighbours = self.layers[0].neighbours(next.position()).iter();
+                fresh.extend(neighbours.copied().filter(|position| seen.insert(*position)));
+                self.codes.dots(query, fresh, scores);
+                for (&position, &score) in fresh.iter().zip(scores.iter()) {
+                    let candidate = Near::new(score, position);
+                    if candidate < worst {
+                        continue;
+                    }
+                    open.push(candidate);
+                    if accept(position as usize) {
+                        found.push(Reverse(candidate));
+                        if found.len() > ef {
+                            found.pop();
+                        }
+                        if found.len() == ef {
+                            worst = found.peek().map_or(worst, |least| least.0);
+                        }
                     }
                 }
+                if seen.len() > budget {
+                    return None;
+                }
             }
-            if seen.count() > budget {
-                return None;
-            }
-        }
-        Some(found.into_iter().map(|near| near.0).collect())
+            let mut nearest: Vec<Near> = found.drain().map(|near| near.0).collect();
+            nearest.sort_unstable_by(|a, b| b.cmp(a));
+            Some(nearest.into_iter().map(Near::position).collect())
+        })
     }
 
     /// From the entry down to the bottom layer, on each to the nearest row that greedy steps reach.
-    fn descend(&self, near: impl Fn(u32) -> Near) -> Near {
-        let mut here = near(self.entry);
+    fn descend(&self, query: &Query, Scratch { scores, .. }: &mut Scratch) -> Near {
+        self.codes.dots(query, &[self.entry], scores);
+        let mut here = Near::new(scores[0], self.entry);
         for layer in self.layers.iter().skip(1).rev() {
             loop {
-                let neighbours = layer.neighbours(here.position).iter();
-                match neighbours.map(|to| near(*to)).max() {
+                let neighbours = layer.neighbours(here.position());
+                self.codes.dots(query, neighbours, scores);
+                let nearest = neighbours.iter().zip(scores.iter()).map(|(to, score)| Near::new(*score, *to)).max();
+                match nearest {
                     Some(best) if best > here => here = best,
                     _ => break,
                 }
@@ -163,28 +193,27 @@ impl Graph {
 
     /// Rows that a walk over the bottom layer cannot reach, or does not find when it looks for just them.
     /// Only rows with few edges towards them are looked for: the others have too many ways in to be lost.
-    pub(super) fn lost(&self, rows: &Rows, ef: usize) -> Vec<usize> {
+    pub(super) fn lost(&self, rows: usize, ef: usize) -> Vec<usize> {
         const FEW: u32 = 2;
         let bottom = &self.layers[0];
-        let mut ways_in = vec![0u32; rows.len()];
+        let mut ways_in = vec![0u32; rows];
         for to in &bottom.edges {
             ways_in[*to as usize] += 1;
         }
-        let mut reached = Bits::sized(rows.len());
+        let mut reached = Bits::sized(rows);
         reached.insert(self.entry as usize);
         let mut open = vec![self.entry];
         while let Some(position) = open.pop() {
             let neighbours = bottom.neighbours(position).iter();
             open.extend(neighbours.filter(|to| reached.insert(**to as usize)));
         }
-        let is_lost = |position: &usize| {
-            !reached.contains(*position) || ways_in[*position] <= FEW && !self.finds(rows, *position, ef)
-        };
-        (0..rows.len()).filter(is_lost).collect()
+        let is_lost =
+            |position: &usize| !reached.contains(*position) || ways_in[*position] <= FEW && !self.finds(*position, ef);
+        (0..rows).filter(is_lost).collect()
     }
 
-    fn finds(&self, rows: &Rows, position: usize, ef: usize) -> bool {
-        self.search(rows, rows.vector(position), ef, usize::MAX, |_| true)
-            .is_some_and(|found| found.iter().any(|near| near.position as usize == position))
+    fn finds(&self, position: usize, ef: usize) -> bool {
+        self.walk(&self.codes.row(position), ef, usize::MAX, |_| true)
+            .is_some_and(|found| found.contains(&(position as u32)))
     }
 }

@@ -14,6 +14,7 @@
 //! marks the rows that died meanwhile. Builds and snapshots work on shared chunks, without the lock.
 
 mod build;
+mod codes;
 mod format;
 mod graph;
 mod kernel;
@@ -23,6 +24,7 @@ mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
+mod visited;
 
 use crate::filter::{Facets, Filter};
 use serde::Serialize;
@@ -105,6 +107,8 @@ pub struct SearchRequest<'a> {
     pub min_score: Option<f32>,
     /// Scan everything, whatever it costs.
     pub exact: bool,
+    /// Candidates kept in this search; [`IndexConfig::ef_search`] where not stated.
+    pub ef: Option<usize>,
 }
 
 /// A product found, by its nearest image.

@@ -26,6 +26,10 @@ impl Rows {
         Self { dimension, chunks: Vec::new(), ids: Vec::new(), owners: Vec::new() }
     }
 
+    pub(super) fn dimension(&self) -> usize {
+        self.dimension
+    }
+
     pub(super) fn len(&self) -> usize {
         self.ids.len()
     }

@@ -166,7 +166,7 @@ pub(super) fn search(state: &State, config: &IndexConfig, query: &[f32], request
         return Vec::new();
     }
     let allowed = Allowed::new(state, request);
-    let ef = ef(state, config, k);
+    let ef = ef(state, request.ef.unwrap_or(config.ef_search), k);
     let mut best = None;
     if !request.exact && is_walk_cheaper(state, ef, &allowed) {
         best = walk(state, query, k, ef, &allowed);
@@ -182,9 +182,14 @@ pub(super) fn search(state: &State, config: &IndexConfig, query: &[f32], request
 }
 
 /// Rows a walk must return for `k` products: more where products have several images.
-fn ef(state: &State, config: &IndexConfig, k: usize) -> usize {
+fn ef(state: &State, least: usize, k: usize) -> usize {
     let images = state.live_rows().div_ceil(state.products().max(1));
-    config.ef_search.max(k.saturating_mul(images + 1))
+    least.max(k.saturating_mul(images + 1))
+}
+
+/// Rows of a walk that are scored by their vectors.
+fn rescored(ef: usize) -> usize {
+    ef
 }
 
 fn is_walk_cheaper(state: &State, ef: usize, allowed: &Allowed<'_>) -> bool {
@@ -209,10 +214,11 @@ fn walk<'a>(state: &'a State, query: &[f32], k: usize, ef: usize, allowed: &Allo
         };
         let rows = &part.rows;
         let accept = |position: usize| !part.dead.contains(position) && allowed.contains(rows.owner(position));
-        let found = graph.search(rows, query, ef, rows.len() / WALK_SHARE, accept)?;
-        for near in found {
-            let position = near.position as usize;
-            best.push(near.score, rows.owner(position), rows.id(position));
+        let found = graph.search(query, ef, rows.len() / WALK_SHARE, accept)?;
+        // Codes rank nearly as vectors do: of the nearest by codes some more than are wanted, the order by vectors.
+        for position in found.into_iter().take(rescored(ef)) {
+            let position = position as usize;
+            best.push(kernel::similarity(query, rows.vector(position)), rows.owner(position), rows.id(position));
         }
     }
     (best.len() >= k).then_some(best)

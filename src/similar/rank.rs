@@ -164,6 +164,7 @@ fn candidates(
         exclude_groups: &own_groups,
         min_score: query.min_score.filter(|_| query.is_plain()),
         exact: false,
+        ef: None,
     };
     let mut complete = true;
     let mut best: HashMap<Arc<str>, Hit> = HashMap::new();

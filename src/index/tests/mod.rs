@@ -1,7 +1,6 @@
 //! The index against a brute-force model, under threads, and with broken files.
 
 mod durability;
-mod measure;
 mod model;
 mod recall;
 

@@ -2,6 +2,8 @@
 //! Portable code the compiler turns into SIMD: the same operations in the same order everywhere, so the same
 //! bits out. No `f32::mul_add`: without a target that has it, it becomes a call to libm a value.
 
+pub(super) mod int8;
+
 use super::IndexError;
 
 /// Independent sums; 4 registers of 4 lanes hide the latency of the addition on SSE2.
