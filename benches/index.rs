@@ -1,5 +1,5 @@
 //! Recall against searches a second, memory and build rate of the index: `cargo bench --bench index -- [--rows 50000]
-//! [--queries 1000] [--out FOLDER]`. One thread searches, ten neighbours a query; truth is the index's own exact scan.
+//! [--queries 1000] [--connections 16] [--ef-construction 128] [--out FOLDER]`. One thread searches, ten neighbours a query; truth is the index's own exact scan.
 //! `--out` writes vectors and queries (f32, row-major) and the truth (u32) for peers that are measured on the same.
 //!
 //! Vectors are of unit length and 256 values, in clusters, of an intrinsic dimension of about 32: embeddings of photos are
@@ -70,7 +70,14 @@ fn main() {
     let all = vectors(rows + queries);
     let (rows, queries) = all.split_at(rows);
     let before = resident();
-    let config = IndexConfig { dimension: DIMENSION, exact_rows: rows.len(), ..IndexConfig::default() };
+    let plain = IndexConfig::default();
+    let config = IndexConfig {
+        dimension: DIMENSION,
+        exact_rows: rows.len(),
+        connections: number("--connections", plain.connections),
+        ef_construction: number("--ef-construction", plain.ef_construction),
+        ..plain
+    };
     let index = Index::in_memory(config);
     let begun = Instant::now();
     for (i, embedding) in rows.iter().enumerate() {

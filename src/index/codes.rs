@@ -33,38 +33,24 @@ impl Codes {
     }
 
     /// A query in these codes.
-    pub(super) fn query(&self, vector: &[f32]) -> Query {
+    pub(super) fn encode(&self, vector: &[f32]) -> Vec<Block> {
         let mut blocks = Vec::with_capacity(self.width);
         push(&mut blocks, vector, self.scale);
-        Query::new(blocks)
+        blocks
     }
 
-    /// A row as a query.
-    pub(super) fn row(&self, position: usize) -> Query {
-        Query::new(self.blocks[position * self.width..(position + 1) * self.width].to_vec())
+    /// The code of a row.
+    pub(super) fn row(&self, position: u32) -> &[Block] {
+        &self.blocks[position as usize * self.width..(position as usize + 1) * self.width]
     }
 
-    /// Dot product of `query` with each of `positions`, in their order.
-    pub(super) fn dots(&self, query: &Query, positions: &[u32], out: &mut Vec<i32>) {
-        int8::dots(&query.blocks, query.sum, &self.blocks, positions, out);
+    /// Dot product of `query` with each of `positions`, in their order; `out` is emptied first.
+    pub(super) fn dots(&self, query: &[Block], positions: &[u32], out: &mut Vec<i32>) {
+        int8::dots(query, &self.blocks, positions, out);
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.blocks.capacity() * size_of::<Block>()
-    }
-}
-
-/// A query and the sum of its values, which the kernel corrects by.
-#[derive(Debug)]
-pub(super) struct Query {
-    blocks: Vec<Block>,
-    sum: i32,
-}
-
-impl Query {
-    fn new(blocks: Vec<Block>) -> Self {
-        let sum = blocks.iter().flat_map(|block| block.0).map(i32::from).sum();
-        Self { blocks, sum }
     }
 }
 
@@ -107,7 +93,7 @@ mod tests {
         vectors.iter().enumerate().for_each(|(i, v)| rows.push(i as u64, i as u32, v));
         let codes = Codes::new(&rows);
         let mut dots = Vec::new();
-        codes.dots(&codes.query(&vectors[3]), &(0..200).collect::<Vec<_>>(), &mut dots);
+        codes.dots(&codes.encode(&vectors[3]), &(0..200).collect::<Vec<_>>(), &mut dots);
         for (vector, dot) in vectors.iter().zip(dots) {
             let truth = super::super::kernel::dot(vector, &vectors[3]);
             assert!((dot as f32 / (codes.scale * codes.scale) - truth).abs() < 0.01);
@@ -121,7 +107,7 @@ mod tests {
         rows.push(0, 0, &[0.0; 8]);
         let codes = Codes::new(&rows);
         let mut dots = Vec::new();
-        codes.dots(&codes.row(0), &[0], &mut dots);
+        codes.dots(codes.row(0), &[0], &mut dots);
         assert_eq!(dots, [0]);
     }
 }

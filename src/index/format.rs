@@ -16,6 +16,7 @@
 //! Reading trusts nothing but the checksum's word that the bytes are those written: counts are held against what
 //! is left of the file before memory is taken, and rows, owners and edges against each other.
 
+use super::codes::Codes;
 use super::graph::{Graph, Layer};
 use super::rows::{Part, Rows};
 use super::state::{Image, Product};
@@ -304,7 +305,7 @@ fn read_part(input: &mut Input<impl Read>, header: &PartHeader, dimension: usize
     for [members, starts, edges] in &header.layers {
         layers.push(Layer { members: input.u32s(*members)?, starts: input.u32s(*starts)?, edges: input.u32s(*edges)? });
     }
-    let graph = (!layers.is_empty()).then(|| Graph::new(layers, header.entry, &rows));
+    let graph = (!layers.is_empty()).then(|| Graph::new(layers, header.entry, Codes::new(&rows)));
     if graph.as_ref().is_some_and(|graph| !graph.is_sound(header.rows)) {
         return Err(damaged("its graph points nowhere"));
     }

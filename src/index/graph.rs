@@ -1,13 +1,10 @@
 //! A navigable small world graph (HNSW, Malkov and Yashunin, arXiv:1603.09320) frozen into flat arrays.
-//! hnsw_rs builds it and is then thrown away: searching its heap of locked points takes 3.5 KB a vector and can
-//! panic under a filter, these arrays take 140 bytes a row with 16 connections and cannot. Walks compare codes. [`build`](super::build) makes them.
+//! 140 bytes a row with 16 connections, and the rows' codes. [`grow`](super::grow) makes it.
 
-use super::codes::{Codes, Query};
-use super::rows::{Bits, Rows};
-use super::visited::Visited;
-use std::cell::RefCell;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use super::codes::Codes;
+use super::kernel::int8::Block;
+use super::rows::Bits;
+use super::walk;
 
 /// Edges of one layer, in compressed rows: those of member `i` are `edges[starts[i]..starts[i + 1]]`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -63,40 +60,9 @@ pub(super) struct Graph {
     codes: Codes,
 }
 
-/// A row and how near it is to the query: the score in the upper half, and in the lower what makes of two equals the one
-/// with the lower position the greater. One comparison orders it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Near(u64);
-
-impl Near {
-    fn new(score: i32, position: u32) -> Self {
-        let ordered = (score as u32) ^ 0x8000_0000;
-        Self(u64::from(ordered) << 32 | u64::from(!position))
-    }
-
-    fn position(self) -> u32 {
-        !(self.0 as u32)
-    }
-}
-
-/// What a walk needs, kept by each thread from one to the next.
-#[derive(Default)]
-struct Scratch {
-    seen: Visited,
-    open: BinaryHeap<Near>,
-    found: BinaryHeap<Reverse<Near>>,
-    fresh: Vec<u32>,
-    scores: Vec<i32>,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
 impl Graph {
-    /// A graph over `rows`.
-    pub(super) fn new(layers: Vec<Layer>, entry: u32, rows: &Rows) -> Self {
-        Self { layers, entry, codes: Codes::new(rows) }
+    pub(super) fn new(layers: Vec<Layer>, entry: u32, codes: Codes) -> Self {
+        Self { layers, entry, codes }
     }
 
     /// True when no search can step outside of the arrays.
@@ -112,9 +78,8 @@ impl Graph {
         self.layers.iter().map(count).sum::<usize>() * size_of::<u32>() + self.codes.bytes()
     }
 
-    /// Positions of the `ef` accepted rows nearest to `query` that a walk finds, nearest by their codes first. Rows that
-    /// are not accepted are walked through, so a narrow filter makes the walk longer: `None` when it looked at more than
-    /// `budget` rows.
+    /// Positions of the `ef` accepted rows nearest to `query` that a walk finds, nearest by their codes first; `None` when it
+    /// looked at more than `budget` rows.
     pub(super) fn search(
         &self,
         query: &[f32],
@@ -122,73 +87,17 @@ impl Graph {
         budget: usize,
         accept: impl FnMut(usize) -> bool,
     ) -> Option<Vec<u32>> {
-        self.walk(&self.codes.query(query), ef, budget, accept)
+        self.walk(&self.codes.encode(query), ef, budget, accept)
     }
 
-    fn walk(&self, query: &Query, ef: usize, budget: usize, mut accept: impl FnMut(usize) -> bool) -> Option<Vec<u32>> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let start = self.descend(query, scratch);
-            let Scratch { seen, open, found, fresh, scores } = scratch;
-            seen.clear();
-            open.clear();
-            found.clear();
-            seen.insert(start.position());
-            open.push(start);
-            if accept(start.position() as usize) {
-                found.push(Reverse(start));
-            }
-            // Nothing as far as this is of use any more; everything is while fewer than `ef` are found.
-            let mut worst = Near(0);
-            while let Some(next) = open.pop() {
-                if next < worst {
-                    break;
-                }
-                fresh.clear();
-                let neighbours = self.layers[0].neighbours(next.position()).iter();
-                fresh.extend(neighbours.copied().filter(|position| seen.insert(*position)));
-                self.codes.dots(query, fresh, scores);
-                for (&position, &score) in fresh.iter().zip(scores.iter()) {
-                    let candidate = Near::new(score, position);
-                    if candidate < worst {
-                        continue;
-                    }
-                    open.push(candidate);
-                    if accept(position as usize) {
-                        found.push(Reverse(candidate));
-                        if found.len() > ef {
-                            found.pop();
-                        }
-                        if found.len() == ef {
-                            worst = found.peek().map_or(worst, |least| least.0);
-                        }
-                    }
-                }
-                if seen.len() > budget {
-                    return None;
-                }
-            }
-            let mut nearest: Vec<Near> = found.drain().map(|near| near.0).collect();
-            nearest.sort_unstable_by(|a, b| b.cmp(a));
-            Some(nearest.into_iter().map(Near::position).collect())
-        })
-    }
-
-    /// From the entry down to the bottom layer, on each to the nearest row that greedy steps reach.
-    fn descend(&self, query: &Query, Scratch { scores, .. }: &mut Scratch) -> Near {
-        self.codes.dots(query, &[self.entry], scores);
-        let mut here = Near::new(scores[0], self.entry);
+    fn walk(&self, query: &[Block], ef: usize, budget: usize, accept: impl FnMut(usize) -> bool) -> Option<Vec<u32>> {
+        let mut here = walk::near(&self.codes, query, self.entry);
         for layer in self.layers.iter().skip(1).rev() {
-            loop {
-                let neighbours = layer.neighbours(here.position());
-                self.codes.dots(query, neighbours, scores);
-                let nearest = neighbours.iter().zip(scores.iter()).map(|(to, score)| Near::new(*score, *to)).max();
-                match nearest {
-                    Some(best) if best > here => here = best,
-                    _ => break,
-                }
-            }
+            here = walk::greedy(&self.codes, query, here, |at| layer.neighbours(at));
         }
-        here
+        let neighbours = |at: u32| self.layers[0].neighbours(at);
+        let found = walk::beam(&self.codes, query, &[here], (ef, budget), neighbours, accept)?;
+        Some(found.into_iter().map(walk::Near::position).collect())
     }
 
     /// Rows that a walk over the bottom layer cannot reach, or does not find when it looks for just them.
@@ -213,7 +122,7 @@ impl Graph {
     }
 
     fn finds(&self, position: usize, ef: usize) -> bool {
-        self.walk(&self.codes.row(position), ef, usize::MAX, |_| true)
+        self.walk(self.codes.row(position as u32), ef, usize::MAX, |_| true)
             .is_some_and(|found| found.contains(&(position as u32)))
     }
 }

@@ -1,4 +1,4 @@
-//! Nearest neighbours over embeddings, with filters, updates and deletes; the only room that knows hnsw_rs.
+//! Nearest neighbours over embeddings, with filters, updates and deletes.
 //! An index is a function of the change log: [`Index::apply`] takes one change, [`Index::snapshot`] keeps what
 //! came of them, and [`Index::open`] starts from the newest whole snapshot, to be brought up by replay.
 //!
@@ -17,6 +17,7 @@ mod build;
 mod codes;
 mod format;
 mod graph;
+mod grow;
 mod kernel;
 mod rows;
 mod search;
@@ -25,6 +26,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod visited;
+mod walk;
 
 use crate::filter::{Facets, Filter};
 use serde::Serialize;
@@ -52,6 +54,8 @@ pub struct IndexConfig {
     pub connections: usize,
     /// Candidates kept while a row is inserted.
     pub ef_construction: usize,
+    /// Threads that build; the graph does not depend on them.
+    pub build_threads: usize,
     /// Candidates kept in a search; more where more results are asked for.
     pub ef_search: usize,
     /// Snapshots kept in the directory, the newest; at least 1. The second is what a torn newest falls back to.
@@ -66,6 +70,7 @@ impl Default for IndexConfig {
             exact_rows: 20_000,
             connections: 16,
             ef_construction: 128,
+            build_threads: std::thread::available_parallelism().map_or(1, usize::from),
             ef_search: 128,
             keep_snapshots: 2,
         }

@@ -183,13 +183,13 @@ pub(super) fn search(state: &State, config: &IndexConfig, query: &[f32], request
 
 /// Rows a walk must return for `k` products: more where products have several images.
 fn ef(state: &State, least: usize, k: usize) -> usize {
-    let images = state.live_rows().div_ceil(state.products().max(1));
-    least.max(k.saturating_mul(images + 1))
+    least.max(rows_for(state, k))
 }
 
-/// Rows of a walk that are scored by their vectors.
-fn rescored(ef: usize) -> usize {
-    ef
+/// Rows that `k` products are likely to be among.
+fn rows_for(state: &State, k: usize) -> usize {
+    let images = state.live_rows().div_ceil(state.products().max(1));
+    k.saturating_mul(images + 1)
 }
 
 fn is_walk_cheaper(state: &State, ef: usize, allowed: &Allowed<'_>) -> bool {
@@ -207,6 +207,7 @@ fn is_walk_cheaper(state: &State, ef: usize, allowed: &Allowed<'_>) -> bool {
 /// Graphs walked, the rest scanned; `None` when a walk went on too long or found too little.
 fn walk<'a>(state: &'a State, query: &[f32], k: usize, ef: usize, allowed: &Allowed<'_>) -> Option<Best<'a>> {
     let mut best = Best::new(state, k);
+    let rescored = 2 * rows_for(state, k) + 16;
     for part in &state.parts {
         let Some(graph) = &part.graph else {
             scan(part, query, allowed, &mut best);
@@ -216,7 +217,7 @@ fn walk<'a>(state: &'a State, query: &[f32], k: usize, ef: usize, allowed: &Allo
         let accept = |position: usize| !part.dead.contains(position) && allowed.contains(rows.owner(position));
         let found = graph.search(query, ef, rows.len() / WALK_SHARE, accept)?;
         // Codes rank nearly as vectors do: of the nearest by codes some more than are wanted, the order by vectors.
-        for position in found.into_iter().take(rescored(ef)) {
+        for position in found.into_iter().take(rescored) {
             let position = position as usize;
             best.push(kernel::similarity(query, rows.vector(position)), rows.owner(position), rows.id(position));
         }

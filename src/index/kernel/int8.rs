@@ -14,7 +14,7 @@ pub(in crate::index) struct Block(pub(in crate::index) [i8; LANES]);
 /// Rows fetched ahead of the one that is multiplied: a fetch from memory takes as long as about eight products.
 const AHEAD: usize = 8;
 
-type Dots = fn(&[Block], i32, &[Block], &[u32], &mut Vec<i32>);
+type Dots = fn(&[Block], &[Block], &[u32], &mut Vec<i32>);
 
 static DOTS: LazyLock<Dots> = LazyLock::new(|| {
     #[cfg(target_arch = "x86_64")]
@@ -29,13 +29,12 @@ static DOTS: LazyLock<Dots> = LazyLock::new(|| {
     portable
 });
 
-/// Dot products of `query`, whose values sum to `sum`, with the rows of `codes` at `positions`, into `out`, which is
-/// emptied first. Rows have as many blocks as the query. Products of up to 100,000 blocks cannot overflow.
-pub(in crate::index) fn dots(query: &[Block], sum: i32, codes: &[Block], positions: &[u32], out: &mut Vec<i32>) {
-    DOTS(query, sum, codes, positions, out);
+/// Dot products of `query` with the rows of `codes` at `positions`, into `out`, which is emptied first. Rows have as many blocks as the query. Products of up to 100,000 blocks cannot overflow.
+pub(in crate::index) fn dots(query: &[Block], codes: &[Block], positions: &[u32], out: &mut Vec<i32>) {
+    DOTS(query, codes, positions, out);
 }
 
-fn portable(query: &[Block], _: i32, codes: &[Block], positions: &[u32], out: &mut Vec<i32>) {
+fn portable(query: &[Block], codes: &[Block], positions: &[u32], out: &mut Vec<i32>) {
     each(query.len(), codes, positions, out, |row| {
         let mut total = 0i32;
         for (a, b) in query.iter().zip(row) {
@@ -81,16 +80,23 @@ mod x86 {
             && is_x86_feature_detected!("avx512vnni")
     }
 
-    pub(super) fn vnni(query: &[Block], sum: i32, codes: &[Block], positions: &[u32], out: &mut Vec<i32>) {
+    pub(super) fn vnni(query: &[Block], codes: &[Block], positions: &[u32], out: &mut Vec<i32>) {
         debug_assert!(has_vnni());
         // SAFETY: chosen only where the processor has the features.
-        unsafe { with_vnni(query, sum, codes, positions, out) }
+        unsafe { with_vnni(query, codes, positions, out) }
     }
 
     /// The instruction takes unsigned bytes times signed ones: 128 is added to the row's, and what that adds taken off.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    fn with_vnni(query: &[Block], sum: i32, codes: &[Block], positions: &[u32], out: &mut Vec<i32>) {
+    fn with_vnni(query: &[Block], codes: &[Block], positions: &[u32], out: &mut Vec<i32>) {
         let flip = _mm512_set1_epi8(-128);
+        let mut added = _mm512_setzero_si512();
+        for block in query {
+            // SAFETY: a block is 64 bytes on a boundary of 64.
+            let block = unsafe { _mm512_load_si512(block.0.as_ptr().cast()) };
+            added = _mm512_dpbusd_epi32(added, flip, block);
+        }
+        let added = _mm512_reduce_add_epi32(added);
         each(query.len(), codes, positions, out, |row| {
             let mut total = _mm512_setzero_si512();
             for (a, b) in query.iter().zip(row) {
@@ -99,18 +105,18 @@ mod x86 {
                     unsafe { (_mm512_load_si512(a.0.as_ptr().cast()), _mm512_load_si512(b.0.as_ptr().cast())) };
                 total = _mm512_dpbusd_epi32(total, _mm512_xor_si512(b, flip), a);
             }
-            _mm512_reduce_add_epi32(total) - 128 * sum
+            _mm512_reduce_add_epi32(total) - added
         });
     }
 
-    pub(super) fn avx2(query: &[Block], sum: i32, codes: &[Block], positions: &[u32], out: &mut Vec<i32>) {
+    pub(super) fn avx2(query: &[Block], codes: &[Block], positions: &[u32], out: &mut Vec<i32>) {
         debug_assert!(is_x86_feature_detected!("avx2"));
         // SAFETY: chosen only where the processor has the feature.
-        unsafe { with_avx2(query, sum, codes, positions, out) }
+        unsafe { with_avx2(query, codes, positions, out) }
     }
 
     #[target_feature(enable = "avx2")]
-    fn with_avx2(query: &[Block], _: i32, codes: &[Block], positions: &[u32], out: &mut Vec<i32>) {
+    fn with_avx2(query: &[Block], codes: &[Block], positions: &[u32], out: &mut Vec<i32>) {
         each(query.len(), codes, positions, out, |row| {
             let mut total = _mm256_setzero_si256();
             for (a, b) in query.iter().zip(row) {
@@ -146,7 +152,6 @@ mod tests {
                 codes.iter_mut().for_each(|block| block.0 = [-127; LANES]);
                 query.iter_mut().for_each(|block| block.0 = [127; LANES]);
             }
-            let sum = query.iter().flat_map(|block| block.0).map(i32::from).sum();
             let positions = [3, 0, 19, 7, 7, 11, 2, 1, 18, 4, 5];
             let truth = positions.map(|position| {
                 let row = &codes[position as usize * width..(position as usize + 1) * width];
@@ -165,7 +170,7 @@ mod tests {
             }
             for way in ways {
                 let mut out = vec![1; 3];
-                way(&query, sum, &codes, &positions, &mut out);
+                way(&query, &codes, &positions, &mut out);
                 assert_eq!(out, truth);
             }
         }

@@ -3,6 +3,7 @@
 mod durability;
 mod model;
 mod recall;
+mod reference;
 
 use super::{Hit, Index, IndexConfig, IndexedImage, IndexedProduct, SearchRequest};
 use crate::filter::Facets;
