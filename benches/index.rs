@@ -1,6 +1,7 @@
 //! Recall against searches a second, memory and build rate of the index: `cargo bench --bench index -- [--rows 50000]
-//! [--queries 1000] [--connections 16] [--ef-construction 128] [--out FOLDER]`. One thread searches, ten neighbours a query; truth is the index's own exact scan.
-//! `--out` writes vectors and queries (f32, row-major) and the truth (u32) for peers that are measured on the same.
+//! [--queries 1000] [--connections 16] [--ef-construction 128] [--out FOLDER]`. One thread searches, ten neighbours a query;
+//! truth is the index's own exact scan. `--out` writes vectors and queries (f32, row-major) and the truth (u32), on which
+//! `python -m scripts.index_peers FOLDER` measures hnswlib and usearch.
 //!
 //! Vectors are of unit length and 256 values, in clusters, of an intrinsic dimension of about 32: embeddings of photos are
 //! of that kind.
