@@ -27,12 +27,7 @@ Floats = NDArray[np.float64]
 #: Upper ends of the ranges of L in which names are counted apart, and the quantiles of L and chroma.
 LIGHTS = (35.0, 65.0)
 LIGHTNESS, CHROMA = (0.05, 0.25, 0.5, 0.75, 0.95), (0.25, 0.5, 0.75, 0.95)
-UNITS = 64
-#: Networks of different seeds whose logits are averaged: units side by side in one hidden layer.
-NETWORKS = 4
-HIDDEN = NETWORKS * UNITS
-#: Light that falls differently on a photo: standard deviations of a factor on L and of a cast in a and b.
-LIGHT = (0.03, 1.0)
+HIDDEN = 64
 #: What an anchor counts against a photo.
 ANCHOR = 0.2
 #: Share of each lightness in a plain cloth: lit, flat, in folds.
@@ -70,21 +65,14 @@ def statistics(bins: Floats, names: Floats) -> Floats:
     ])  # fmt: skip
 
 
-def photos(path: Path, names: Floats, views: int = 1) -> tuple[Floats, NDArray[np.bool_]]:
-    """Statistics and accepted names of the photos of a dump; all but the first of its views are in other light."""
+def photos(path: Path, names: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Statistics and accepted names of the photos of a dump."""
     x, y = [], []
-    rng = np.random.default_rng(0)
     for line in path.read_text().splitlines():
         one: dict[str, Any] = json.loads(line)
         if one["bins"]:
-            bins = np.array(one["bins"], float)
-            for view in range(views):
-                lit = bins.copy()
-                if view:
-                    lit[:, 0] = (lit[:, 0] * rng.normal(1, LIGHT[0])).clip(0, 100)
-                    lit[:, 1:3] += rng.normal(0, LIGHT[1], 2)
-                x.append(statistics(lit, names))
-                y.append([name in one["accepted"] for name in NAMES])
+            x.append(statistics(np.array(one["bins"], float), names))
+            y.append([name in one["accepted"] for name in NAMES])
     return np.array(x), np.array(y)
 
 
@@ -105,7 +93,7 @@ def fit(x: Floats, y: NDArray[np.bool_], weight: Floats, seed: int, epochs: int 
     """A small network; the loss is -log of the probability of all accepted names."""
     torch.manual_seed(seed)
     net = torch.nn.Sequential(
-        torch.nn.Linear(x.shape[1], UNITS), torch.nn.ReLU(), torch.nn.Dropout(0.25), torch.nn.Linear(UNITS, len(NAMES))
+        torch.nn.Linear(x.shape[1], HIDDEN), torch.nn.ReLU(), torch.nn.Dropout(0.25), torch.nn.Linear(HIDDEN, len(NAMES))
     )
     given, right, counts = torch.tensor(x, dtype=torch.float32), torch.tensor(y), torch.tensor(weight, dtype=torch.float32)
     optimizer = torch.optim.AdamW(net.parameters(), lr=5e-3, weight_decay=0.05)

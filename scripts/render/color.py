@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 Plane = NDArray[Any]
 
 # IEC 61966-2-1, linear sRGB to XYZ (D65, Y of white = 1).
-_XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])
+_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
 _WHITE = _XYZ.sum(axis=1)
 
 
@@ -58,57 +60,23 @@ def lab_of_hex(hex_code: str) -> list[float]:
 # Dyes: name in the plan -> (sRGB, basic name). The basic name is one of the 12 of the color room.
 # No dye lies near a border of its basic name: a truth that people would argue about measures nothing.
 DYES: dict[str, tuple[str, str]] = {
-    "black": ("#19191b", "black"),
-    "jet": ("#141416", "black"),
-    "white": ("#f1f1ef", "white"),
-    "snow": ("#f6f6f5", "white"),
-    "grey": ("#8a8c8f", "grey"),
-    "charcoal": ("#505256", "grey"),
-    "silver": ("#b7babd", "grey"),
-    "steel": ("#9a9da1", "grey"),
-    "red": ("#b81f2d", "red"),
-    "crimson": ("#a3142f", "red"),
-    "brick": ("#a8322a", "red"),
-    "orange": ("#e8742a", "orange"),
-    "tangerine": ("#f08524", "orange"),
-    "yellow": ("#f0c830", "yellow"),
-    "lemon": ("#f1dc5a", "yellow"),
-    "green": ("#2f7d46", "green"),
-    "forest": ("#24523a", "green"),
-    "mint": ("#8fd0ae", "green"),
-    "lime": ("#86b83a", "green"),
-    "blue": ("#2f62b5", "blue"),
-    "navy": ("#1e2c55", "blue"),
-    "sky": ("#86b6e0", "blue"),
-    "denim": ("#46658f", "blue"),
-    "indigo": ("#2c3d63", "blue"),
-    "purple": ("#6a3d8f", "purple"),
-    "plum": ("#5c2a63", "purple"),
-    "lavender": ("#a98fd0", "purple"),
-    "pink": ("#ec8fb0", "pink"),
-    "fuchsia": ("#d9408a", "pink"),
-    "rose": ("#f0b3c4", "pink"),
-    "brown": ("#6a4630", "brown"),
-    "chocolate": ("#4a2f22", "brown"),
-    "tan": ("#9a6b42", "brown"),
-    "beige": ("#d9c6a5", "beige"),
-    "sand": ("#cdb791", "beige"),
-    "cream": ("#ecdfc4", "beige"),
-    "camel": ("#8f6238", "brown"),
-    "gold": ("#c9a23c", "yellow"),
+    "black": ("#19191b", "black"), "jet": ("#141416", "black"), "white": ("#f1f1ef", "white"),
+    "snow": ("#f6f6f5", "white"), "grey": ("#8a8c8f", "grey"), "charcoal": ("#505256", "grey"),
+    "silver": ("#b7babd", "grey"), "steel": ("#9a9da1", "grey"), "red": ("#b81f2d", "red"),
+    "crimson": ("#a3142f", "red"), "brick": ("#a8322a", "red"), "orange": ("#e8742a", "orange"),
+    "tangerine": ("#f08524", "orange"), "yellow": ("#f0c830", "yellow"), "lemon": ("#f1dc5a", "yellow"),
+    "green": ("#2f7d46", "green"), "forest": ("#24523a", "green"), "mint": ("#8fd0ae", "green"),
+    "lime": ("#86b83a", "green"), "blue": ("#2f62b5", "blue"), "navy": ("#1e2c55", "blue"),
+    "sky": ("#86b6e0", "blue"), "denim": ("#46658f", "blue"), "indigo": ("#2c3d63", "blue"),
+    "purple": ("#6a3d8f", "purple"), "plum": ("#5c2a63", "purple"), "lavender": ("#a98fd0", "purple"),
+    "pink": ("#ec8fb0", "pink"), "fuchsia": ("#d9408a", "pink"), "rose": ("#f0b3c4", "pink"),
+    "brown": ("#6a4630", "brown"), "chocolate": ("#4a2f22", "brown"), "tan": ("#9a6b42", "brown"),
+    "beige": ("#d9c6a5", "beige"), "sand": ("#cdb791", "beige"), "cream": ("#ecdfc4", "beige"),
+    "camel": ("#8f6238", "brown"), "gold": ("#c9a23c", "yellow"),
 }
 
 # Monk Skin Tone scale, tones 1 to 10 (Monk 2019, published sRGB values).
 MONK: tuple[str, ...] = (
-    "#f6ede4",
-    "#f3e7db",
-    "#f7ead0",
-    "#eadaba",
-    "#d7bd96",
-    "#a07e56",
-    "#825c43",
-    "#604134",
-    "#3a312a",
-    "#292420",
+    "#f6ede4", "#f3e7db", "#f7ead0", "#eadaba", "#d7bd96", "#a07e56", "#825c43", "#604134", "#3a312a", "#292420",
 )
 HAIR: tuple[str, ...] = ("#1b1614", "#2a1d16", "#4b3121", "#7a5534", "#b08d57", "#6b2f1c", "#8c8781")
