@@ -21,7 +21,12 @@ impl Default for Visited {
 }
 
 impl Visited {
+    /// Empties it, and gives back what the last walk did not need: one long walk must not make all later ones clear its
+    /// table.
     pub(super) fn clear(&mut self) {
+        let needed = (4 * self.len).next_power_of_two().clamp(SLOTS, self.slots.len());
+        self.slots.truncate(needed);
+        self.slots.shrink_to_fit();
         self.slots.fill(FREE);
         self.len = 0;
     }
@@ -65,6 +70,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::HashSet;
+
+    #[test]
+    fn the_table_of_a_long_walk_does_not_stay() {
+        let mut visited = Visited::default();
+        (0..100_000).for_each(|position| assert!(visited.insert(position)));
+        visited.clear();
+        assert!(visited.insert(5) && !visited.insert(5));
+        visited.clear();
+        assert_eq!(visited.slots.len(), SLOTS);
+    }
 
     proptest! {
         #[test]
