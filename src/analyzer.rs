@@ -3,7 +3,7 @@
 
 use crate::attributes::{self, Attribute};
 use crate::color::{self, BasicColor, ColorPrior, Colors};
-use crate::mask::{self, Masks};
+use crate::mask::{self, Masks, Steps};
 use crate::model::{Embedding, Model, ModelError, Prediction};
 use crate::photo::Photo;
 use serde::{Deserialize, Serialize};
@@ -98,6 +98,11 @@ impl Analyzer {
     /// Product, skin, background.
     pub fn segment(&self, photo: &Photo, prediction: &Prediction) -> Masks {
         mask::segment(photo, prediction.regions.as_ref())
+    }
+
+    /// As [`segment`](Self::segment), with the planes between photo and masks, to look at.
+    pub fn steps(&self, photo: &Photo, prediction: &Prediction) -> (Masks, Steps) {
+        mask::steps(photo, prediction.regions.as_ref())
     }
 
     /// The palette, with the model's own word on the color where it has a head for it.

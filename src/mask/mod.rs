@@ -23,6 +23,7 @@ mod regions;
 mod sauvola;
 mod scene;
 mod skin;
+mod steps;
 mod studio;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use grid::Size;
 use image::GrayImage;
 use regions::Regions;
 use serde::{Deserialize, Serialize};
+pub use steps::Steps;
 use utoipa::ToSchema;
 use working::Working;
 
@@ -121,13 +123,27 @@ struct Body {
 /// Separates product, skin and background. Never fails: where nothing can be told, the whole photo is product,
 /// with confidence near 0.
 pub fn segment(photo: &Photo, prior: Option<&RegionMap>) -> Masks {
+    look(photo, prior, None)
+}
+
+/// As [`segment`], with the planes between photo and masks.
+pub fn steps(photo: &Photo, prior: Option<&RegionMap>) -> (Masks, Steps) {
+    let mut steps = Steps::default();
+    (look(photo, prior, Some(&mut steps)), steps)
+}
+
+fn look(photo: &Photo, prior: Option<&RegionMap>, mut steps: Option<&mut Steps>) -> Masks {
     let working = Working::new(photo);
     let size = Size { width: working.width, height: working.height };
     let regions = prior.and_then(|map| Regions::new(map, &working, size));
     let gradient = edges::gradient(&working, size);
+    if let Some(steps) = steps.as_deref_mut() {
+        steps.edges = steps::values(size, gradient.iter().copied(), 16.0);
+        steps.map = regions.as_ref().map(|regions| regions.planes(size)).unwrap_or_default();
+    }
     let mut cut = by_alpha(&working).unwrap_or_else(|| {
         let border = border::fit(&working, size);
-        studio::cut(&working, size, &border, &gradient, regions.as_ref())
+        studio::cut(&working, size, &border, &gradient, regions.as_ref(), steps)
             .unwrap_or_else(|| by_statistics(&working, size, &border, regions.as_ref()))
     });
     let area = cut.product.iter().filter(|p| **p > 0.5).count();

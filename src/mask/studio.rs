@@ -3,6 +3,7 @@
 use super::border::{self, Border};
 use super::grid::{self, Integral, Size};
 use super::regions::Regions;
+use super::steps::{self, Steps};
 use super::working::Working;
 use super::{BackgroundKind, Cut, Flag, cleanup, flood, sauvola, scene};
 
@@ -13,6 +14,7 @@ pub(super) fn cut(
     border: &Border,
     gradient: &[f32],
     regions: Option<&Regions>,
+    mut steps: Option<&mut Steps>,
 ) -> Option<Cut> {
     // A flat surface may show little of itself between the edges of a close crop; a noisy one must dominate.
     let clear = border.share > 0.25 && border.noise < 1.5;
@@ -27,22 +29,33 @@ pub(super) fn cut(
     flood::creep(size, &mut background, &distance, &spread, border.noise, 5);
     let surface = |i| border.nearest(working, size, i);
     let shadow = cleanup::shadow(working, size, &background, surface, gradient);
+    if let Some(steps) = steps.as_deref_mut() {
+        steps.distance = steps::values(size, distance.iter().copied(), 5.0);
+        steps.flood = steps::marks(size, &background);
+        steps.shadow = steps::marks(size, &shadow);
+    }
     for (b, s) in background.iter_mut().zip(&shadow) {
         *b |= s;
     }
+    let reached = steps.is_some().then(|| background.clone());
     if let Some(regions) = regions
         && regions.covers(&background) > BLIND
     {
         reconsider(size, &mut background, &regions.background);
     }
     let seen = regions.map(|regions| &regions.background[..]);
+    // Before holes are opened: those of a belt are narrower than a cell of the map, which cannot agree with them.
+    let agreement = regions.map(|regions| regions.agreement(&background));
     cleanup::open_holes(size, &mut background, &distance, gradient, border.noise, seen);
+    if let (Some(steps), Some(reached)) = (steps, reached) {
+        steps.mended = steps::changes(size, &reached, &background);
+    }
     let mut product: Vec<bool> = background.iter().map(|b| !b).collect();
     cleanup::drop_specks(size, &mut product, 0.02);
     let soft = soften(size, &product, &distance, &spread, border.noise);
     let mut cut = judge(size, border, soft, &distance);
-    if let Some(regions) = regions {
-        cut.confidence *= regions.agreement(&cut.product).max(0.4);
+    if let Some(agreement) = agreement {
+        cut.confidence *= agreement.max(0.4);
     }
     Some(cut)
 }

@@ -136,6 +136,8 @@ fn a_hole_in_its_own_shade_opens_unless_the_map_sees_a_dial() {
         map((0..196).map(|i| at(cell(i))).collect(), vec![0.0; 196])
     };
     let [dial, belt] = [1.0, 0.85].map(|seen| segment(&photo, Some(&cells(seen))));
+    // A hole narrower than the map's cells is no reason to doubt the cut.
+    assert!(belt.confidence > 0.8, "{}", belt.confidence);
     assert!(middle(&dial, 0.5) > 200 && middle(&belt, 0.5) < 50 && middle(&belt, 0.42) < 120);
 }
 
@@ -318,8 +320,19 @@ fn a_leak_that_the_map_knows_better_is_mended() {
     let cell = |i: usize| ((i % 14) as f32 / 14.0 + 0.035, (i / 14) as f32 / 14.0 + 0.035);
     let seen = |(x, y)| shirt(x, y) || inside(x, y, 0.4, 0.12, 0.6, 0.2);
     let product = (0..196).map(|i| f32::from(u8::from(seen(cell(i))))).collect();
-    let (masks, bare) = (segment(&photo, Some(&map(product, vec![0.0; 196]))), segment(&photo, None));
+    let map = map(product, vec![0.0; 196]);
+    let (masks, bare) = (segment(&photo, Some(&map)), segment(&photo, None));
     assert!(iou(&bare, &drawn.truth) < 0.4 && iou(&masks, &drawn.truth) > 0.75);
+
+    // The steps tell the same: the flood reached the chest, the map mended it, and looking on changes nothing.
+    let (watched, steps) = super::steps(&photo, Some(&map));
+    assert_eq!((watched.product.as_raw(), watched.confidence), (masks.product.as_raw(), masks.confidence));
+    let chest = |plane: &GrayImage| plane.get_pixel(60, 80)[0];
+    assert_eq!((chest(&steps.flood), chest(&steps.mended)), (255, 128));
+    assert!(chest(&steps.map[0]) > 200 && chest(&steps.distance) < 10);
+    assert_eq!(steps.planes().count(), 5);
+    let wall = |plane: &GrayImage| plane.get_pixel(3, 3)[0];
+    assert_eq!((wall(&steps.flood), wall(&steps.mended)), (255, 0));
 }
 
 #[test]

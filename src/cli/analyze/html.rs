@@ -6,7 +6,7 @@ use crate::analyzer::Analysis;
 use crate::attributes::Attribute;
 use crate::cli::joint;
 use crate::cli::term::rgb;
-use crate::color::NamedColor;
+use crate::color::{ColorSource, NamedColor};
 use std::fmt::Write as _;
 
 const STYLE: &str = include_str!("report.css");
@@ -47,14 +47,16 @@ pub(super) fn section(name: &str, analysis: &Analysis, figures: &Figures) -> Str
     for attribute in &analysis.attributes {
         attribute_rows(&mut out, attribute);
     }
-    out.push_str("</table></div>\n</div>\n</section>\n");
+    out.push_str("</table></div>\n</div>\n");
+    steps(&mut out, figures);
+    out.push_str("</section>\n");
     out
 }
 
 // Writing to a String cannot fail: the results of `write!` below are dropped.
 
 fn photo_and_masks(out: &mut String, name: &str, analysis: &Analysis, figures: &Figures) {
-    let Figures { width, height, photo, layers } = figures;
+    let Figures { width, height, photo, layers, .. } = figures;
     let colors = &analysis.colors;
     let _ = writeln!(
         out,
@@ -79,6 +81,28 @@ fn photo_and_masks(out: &mut String, name: &str, analysis: &Analysis, figures: &
     );
 }
 
+/// What the masks came from, small and side by side.
+fn steps(out: &mut String, figures: &Figures) {
+    out.push_str("<details class=\"steps\"><summary>How the masks were made</summary>\n<div>\n");
+    for (name, plane) in &figures.steps {
+        let told = match *name {
+            "distance" => "Distance to the border’s surface",
+            "edges" => "Edges that stop the flood",
+            "flood" => "Flooded from the border",
+            "shadow" => "Cast shadow",
+            _ => "Opened (white), mended (grey)",
+        };
+        let _ = writeln!(out, "<figure><img src=\"{plane}\" alt=\"{name}\"><figcaption>{told}</figcaption></figure>");
+    }
+    if let Some(map) = &figures.map {
+        let _ = writeln!(
+            out,
+            "<figure><img src=\"{map}\" alt=\"region map\"><figcaption>Region map of the model</figcaption></figure>"
+        );
+    }
+    out.push_str("</div></details>\n");
+}
+
 /// All colors in one bar, as wide as their shares.
 fn strip(out: &mut String, colors: &[NamedColor]) {
     out.push_str("<div class=\"strip\">");
@@ -94,16 +118,25 @@ fn palette(out: &mut String, colors: &[NamedColor]) {
     for color in colors {
         let _ = writeln!(
             out,
-            "<li><i style=\"background:{}\"></i><span><b>{}</b> {} <small>{}</small></span><code>{}</code><em>{:.0} %</em></li>",
+            "<li><i style=\"background:{}\"></i><span><b>{}</b> {} <small>{} · {}</small></span><code>{}</code><em>{:.0} %</em></li>",
             safe_hex(&color.hex),
             escape(&joint::word(&color.name)),
             escape(&color.retail_name),
             escape(&color.shade),
+            named_by(color.source),
             escape(&color.hex),
             100.0 * color.share
         );
     }
     out.push_str("</ul>\n");
+}
+
+fn named_by(source: ColorSource) -> &'static str {
+    match source {
+        ColorSource::Pixels => "named by its pixels",
+        ColorSource::Model => "named by the model",
+        ColorSource::Both => "pixels and model agree",
+    }
 }
 
 fn notes(out: &mut String, analysis: &Analysis) {
@@ -190,13 +223,15 @@ mod tests {
             height: 1,
             photo: "data:p".into(),
             layers: ["data:a", "data:b", "data:c", "data:d", "data:e"].map(str::to_owned),
+            steps: vec![("flood", "data:f".into())],
+            map: Some("data:m".into()),
         };
         let page = head(hostile) + &section(hostile, &analysis(hostile), &figures) + FOOT;
         assert!(!page.contains("<script") && !page.contains("\" onload"), "{page}");
         assert_eq!(page.matches("</style>").count(), 1);
         assert!(page.contains("background:transparent"));
         // Every element that is opened is closed, of those that must be.
-        for tag in ["section", "div", "figure", "ul", "li", "table", "tr", "th", "span", "label", "p", "i"] {
+        for tag in ["section", "div", "figure", "ul", "li", "table", "tr", "th", "span", "label", "p", "i", "details"] {
             let opened = page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
             assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
         }

@@ -8,6 +8,7 @@ use super::term::Paint;
 use super::{CliError, joint};
 use crate::analyzer::{Analyzed, Analyzer};
 use crate::config::{ModelConfig, PhotoConfig};
+use crate::mask::Steps;
 use crate::photo::Photo;
 use clap::Args;
 use std::fs::File;
@@ -49,7 +50,13 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<(), CliError> {
             }
         };
         let fault = |source| CliError::Model { dir: args.model.bundle_dir(), source };
-        let analyzed = analyzer.analyze(&photo).map_err(fault)?;
+        let prediction = analyzer.predict(&photo).map_err(fault)?;
+        let (masks, steps) = match page {
+            Some(_) => analyzer.steps(&photo, &prediction),
+            None => (analyzer.segment(&photo, &prediction), Steps::default()),
+        };
+        let colors = analyzer.colors(&photo, &masks, &prediction);
+        let analyzed = analyzer.assemble(&photo, prediction, masks, colors);
         seen += 1;
         if args.json {
             serde_json::to_writer(&mut out, &analyzed.analysis).map_err(std::io::Error::from)?;
@@ -58,7 +65,7 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<(), CliError> {
             writeln!(out, "{}", table::text(&path.display().to_string(), &analyzed.analysis, paint))?;
         }
         if let Some(page) = &mut page {
-            page.add(path, &photo, &analyzed)?;
+            page.add(path, &photo, &analyzed, &steps)?;
         }
     }
     if let Some(page) = page {
@@ -85,8 +92,9 @@ impl Page {
         Ok(page)
     }
 
-    fn add(&mut self, name: &Path, photo: &Photo, analyzed: &Analyzed) -> Result<(), CliError> {
-        let figures = overlay::figures(photo, &analyzed.masks).map_err(|e| CliError::table(name, e.to_string()))?;
+    fn add(&mut self, name: &Path, photo: &Photo, analyzed: &Analyzed, steps: &Steps) -> Result<(), CliError> {
+        let figures =
+            overlay::figures(photo, &analyzed.masks, steps).map_err(|e| CliError::table(name, e.to_string()))?;
         self.write(&html::section(&name.display().to_string(), &analyzed.analysis, &figures))
     }
 

@@ -1,12 +1,12 @@
 //! Pictures of the report: the photo at a size to look at, and its masks as tints to lay over it.
 
-use crate::mask::Masks;
+use crate::mask::{Masks, Steps};
 use crate::photo::Photo;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{FilterType, resize, thumbnail};
-use image::{GrayImage, ImageError, ImageFormat, RgbImage, Rgba, RgbaImage};
+use image::{GrayImage, ImageError, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use std::io::Cursor;
 
 /// Longest side of the pictures, in pixels: sharp at the size shown, some 60 KB a photo.
@@ -34,22 +34,33 @@ pub(super) struct Figures {
     pub(super) photo: String,
     /// PNG with alpha, in the order of [`TINTS`].
     pub(super) layers: [String; 5],
+    /// Names and gray PNGs of the planes between photo and masks.
+    pub(super) steps: Vec<(&'static str, String)>,
+    /// The region map over the photo, JPEG; `None` without one.
+    pub(super) map: Option<String>,
 }
 
 /// Draws `photo` and `masks`.
 ///
 /// # Errors
 /// When an encoder fails.
-pub(super) fn figures(photo: &Photo, masks: &Masks) -> Result<Figures, ImageError> {
+pub(super) fn figures(photo: &Photo, masks: &Masks, steps: &Steps) -> Result<Figures, ImageError> {
     let (width, height) = fitted(photo.width(), photo.height());
     let small = match (width, height) == (photo.width(), photo.height()) {
         true => photo.rgb().clone(),
         false => thumbnail(photo.rgb(), width, height),
     };
-    let mut figures = Figures { width, height, photo: jpeg(&small)?, layers: Default::default() };
+    let mut figures =
+        Figures { width, height, photo: jpeg(&small)?, layers: Default::default(), steps: Vec::new(), map: None };
     let planes = [&masks.product, &masks.other, &masks.skin, &masks.hair, &masks.background];
     for ((layer, mask), (_, color)) in figures.layers.iter_mut().zip(planes).zip(TINTS) {
         *layer = tint(&resize(mask, width, height, FilterType::Triangle), color)?;
+    }
+    for (name, plane) in steps.planes() {
+        figures.steps.push((name, png(plane)?));
+    }
+    if !steps.map[0].is_empty() {
+        figures.map = Some(jpeg(&painted(masks.working.width, masks.working.height, &steps.map))?);
     }
     Ok(figures)
 }
@@ -74,6 +85,24 @@ fn tint(mask: &GrayImage, [r, g, b]: [u8; 3]) -> Result<String, ImageError> {
     let pixel = |x, y| Rgba([r, g, b, (f32::from(mask.get_pixel(x, y).0[0]) * TINT_ALPHA) as u8]);
     let mut bytes = Cursor::new(Vec::new());
     RgbaImage::from_fn(mask.width(), mask.height(), pixel).write_to(&mut bytes, ImageFormat::Png)?;
+    Ok(data_uri("image/png", bytes.get_ref()))
+}
+
+/// Each pixel in the mixture of tints that its shares of the classes make.
+fn painted(width: usize, height: usize, map: &[GrayImage; 5]) -> RgbImage {
+    RgbImage::from_fn(width as u32, height as u32, |x, y| {
+        let mut sum = [0.0f32; 3];
+        for (plane, (_, tint)) in map.iter().zip(TINTS) {
+            let share = f32::from(plane.get_pixel(x, y).0[0]) / 255.0;
+            sum.iter_mut().zip(tint).for_each(|(s, t)| *s += share * f32::from(t));
+        }
+        Rgb(sum.map(|s| s as u8))
+    })
+}
+
+fn png(plane: &GrayImage) -> Result<String, ImageError> {
+    let mut bytes = Cursor::new(Vec::new());
+    plane.write_to(&mut bytes, ImageFormat::Png)?;
     Ok(data_uri("image/png", bytes.get_ref()))
 }
 
