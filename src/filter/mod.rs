@@ -28,6 +28,7 @@
 //! Limits: [`MAX_DEPTH`], [`MAX_CONDITIONS`], [`MAX_VALUES`], [`MAX_TEXT_BYTES`], [`MAX_JSON_BYTES`].
 
 pub mod colors;
+mod columns;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub use colors::ColorName;
+pub use columns::{Coded, Columns, Compiled, Term};
 pub use parse::FilterError;
 
 /// Filters inside filters: `{"not": {...}}` has depth 2.
@@ -100,12 +102,18 @@ enum Node {
     Price(PriceTest),
 }
 
-#[derive(Clone, Debug, PartialEq)]
-enum TextField {
+/// A field whose values are text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum TextField {
+    /// Merchant's category.
     Category,
+    /// ISO 4217.
     Currency,
+    /// What variants of one product share.
     GroupId,
+    /// Merchant's tags.
     Tags,
+    /// An attribute, by its name.
     Attribute(String),
 }
 

@@ -220,7 +220,91 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+fn facets() -> impl Strategy<Value = Facets> {
+    let word = |words: &'static [&'static str]| prop::sample::select(words).prop_map(str::to_owned);
+    let attributes = prop::collection::btree_map(
+        word(&["pattern", "neckline"]),
+        prop::collection::vec(word(&["striped", "dotted", ""]), 1..3),
+        0..3,
+    );
+    let price = prop_oneof![
+        Just(None),
+        Just(Some(49.5)),
+        Just(Some(f64::NAN)),
+        (0i32..100).prop_map(|price| Some(f64::from(price)))
+    ];
+    let merchant = (
+        prop::option::of(word(&["Dresses", "Skirts"])),
+        prop::option::of(word(&["EUR", "USD"])),
+        any::<Option<bool>>(),
+        prop::option::of(word(&["g1", "g2"])),
+        prop::collection::vec(word(&["sale", "new"]), 0..3),
+    );
+    let colors = prop::collection::vec(prop::sample::select(vec![BasicColor::Red, BasicColor::Grey]), 0..3);
+    let retail = prop::collection::vec(word(&["gray", "Rose gold", "navy", "teal"]), 0..2);
+    (price, merchant, attributes, colors, retail).prop_map(|(price, merchant, attributes, colors, retail_colors)| {
+        let (category, currency, in_stock, group_id, tags) = merchant;
+        Facets { category, price, currency, in_stock, group_id, tags, attributes, colors, retail_colors }
+    })
+}
+
+/// Columns of the products, those that do not stay taken out again, and the numbers of those that do.
+fn columns(products: &[(Facets, bool)]) -> (Columns, Vec<(u32, Coded)>) {
+    let mut columns = Columns::default();
+    let coded: Vec<Coded> = (0u32..).zip(products).map(|(slot, (facets, _))| columns.insert(slot, facets)).collect();
+    let mut kept = Vec::new();
+    for (slot, (coded, (_, stays))) in (0u32..).zip(coded.into_iter().zip(products)) {
+        match stays {
+            true => kept.push((slot, coded)),
+            false => columns.remove(slot, &coded),
+        }
+    }
+    (columns, kept)
+}
+
 proptest! {
+    #[test]
+    fn columns_pass_what_filters_pass(
+        products in prop::collection::vec((facets(), any::<bool>()), 0..80),
+        filters in prop::collection::vec(filter(), 1..6),
+    ) {
+        let (columns, kept) = columns(&products);
+        let terms: Vec<Option<Term>> = columns.terms().into_iter().map(|term| term.map(|t| (*t).clone())).collect();
+        let restored = Columns::restored(terms, kept.iter().cloned()).unwrap();
+        for value in &filters {
+            let filter = Filter::parse(value).unwrap();
+            let expected: Vec<u32> =
+                kept.iter().map(|(slot, _)| *slot).filter(|slot| filter.matches(&products[*slot as usize].0)).collect();
+            for columns in [&columns, &restored] {
+                let compiled = columns.compile(&filter);
+                prop_assert_eq!(compiled.select().iter().collect::<Vec<_>>(), expected.clone(), "{}", value);
+                for (slot, _) in &kept {
+                    prop_assert_eq!(compiled.contains(*slot), expected.contains(slot), "{}", value);
+                }
+            }
+        }
+        for (slot, coded) in &kept {
+            let (back, facets) = (columns.facets(coded), &products[*slot as usize].0);
+            // A price that is no number is not equal to itself.
+            prop_assert_eq!(format!("{back:?}"), format!("{facets:?}"));
+        }
+    }
+
+    #[test]
+    fn of_products_that_are_gone_nothing_is_left(products in prop::collection::vec(facets(), 0..40)) {
+        let mut columns = Columns::default();
+        let mut most = 0;
+        for round in 0..3 {
+            let coded: Vec<Coded> = (0u32..).zip(&products).map(|(slot, facets)| columns.insert(slot, facets)).collect();
+            // Numbers are given again.
+            most = if round == 0 { columns.terms().len() } else { most };
+            prop_assert_eq!(columns.terms().len(), most);
+            (0u32..).zip(&coded).for_each(|(slot, coded)| columns.remove(slot, coded));
+            prop_assert!(columns.terms().iter().all(Option::is_none));
+            prop_assert!(columns.compile(&Filter::everything()).select().is_empty());
+        }
+    }
+
     #[test]
     fn no_json_and_no_text_makes_the_parser_panic(value in any_json(), text in ".{0,200}") {
         if let Ok(filter) = Filter::parse(&value) {

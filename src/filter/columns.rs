@@ -1,0 +1,395 @@
+//! The facets of many products in columns: a bitmap of products for each value there is, prices in a row of numbers.
+//! Products are numbered (slots); a filter becomes the set of those that pass, or a test of single ones, and neither looks
+//! at a product's text.
+//!
+//! A product's own values are kept by whoever keeps the product, as a few numbers ([`Coded`]) that [`Columns::facets`] turns
+//! back. Of 1,000,000 products with 9 attributes each a term costs 1 to 2 bits a product, a price 8 bytes.
+
+use super::{Bound, ColorName, Facets, Filter, Node, PriceTest, TextField};
+use crate::color::BasicColor;
+use roaring::RoaringBitmap;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// A value of a field, as products have them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Term {
+    /// A value of a text field.
+    Text(TextField, String),
+    /// A basic color.
+    Basic(BasicColor),
+    /// A retail color, as it is spelled.
+    Retail(String),
+    /// Known to be, or not to be, in stock.
+    InStock(bool),
+}
+
+/// The facets of a product in numbers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Coded {
+    /// Numbers of its terms, in the order of the facets.
+    pub terms: Vec<u32>,
+    /// Its price.
+    pub price: Option<f64>,
+}
+
+/// A field that a product can have no value of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Field {
+    Text(TextField),
+    Color,
+    InStock,
+    Price,
+}
+
+impl Term {
+    fn field(&self) -> Field {
+        match self {
+            Self::Text(field, _) => Field::Text(field.clone()),
+            Self::Basic(_) | Self::Retail(_) => Field::Color,
+            Self::InStock(_) => Field::InStock,
+        }
+    }
+}
+
+/// A term and the products that have it.
+#[derive(Clone, Debug)]
+struct Column {
+    term: Arc<Term>,
+    slots: RoaringBitmap,
+}
+
+/// Columns over the facets of products, by slot.
+#[derive(Debug, Default)]
+pub struct Columns {
+    numbers: HashMap<Arc<Term>, u32>,
+    /// By number; of a term that no product has any more nothing is left, and its number is given again.
+    columns: Vec<Option<Column>>,
+    free: Vec<u32>,
+    /// Products with any value of a field.
+    fields: HashMap<Field, RoaringBitmap>,
+    /// Terms that a color name stands for.
+    colors: BTreeMap<ColorName, Vec<u32>>,
+    prices: Vec<f64>,
+    all: RoaringBitmap,
+}
+
+impl Columns {
+    /// Enters a product; `slot` is not in use.
+    pub fn insert(&mut self, slot: u32, facets: &Facets) -> Coded {
+        let coded = Coded { terms: terms(facets).map(|term| self.number(term)).collect(), price: facets.price };
+        self.enter(slot, &coded);
+        coded
+    }
+
+    /// Enters a product whose terms are numbered already.
+    fn enter(&mut self, slot: u32, coded: &Coded) {
+        for number in &coded.terms {
+            let Some(Some(column)) = self.columns.get_mut(*number as usize) else { continue };
+            column.slots.insert(slot);
+            self.fields.entry(column.term.field()).or_default().insert(slot);
+        }
+        if self.prices.len() <= slot as usize {
+            self.prices.resize(slot as usize + 1, f64::NAN);
+        }
+        if let Some(price) = coded.price {
+            self.prices[slot as usize] = price;
+            self.fields.entry(Field::Price).or_default().insert(slot);
+        }
+        self.all.insert(slot);
+    }
+
+    /// Takes a product out, of which [`Columns::insert`] gave `coded`.
+    pub fn remove(&mut self, slot: u32, coded: &Coded) {
+        for number in &coded.terms {
+            let Some(held) = self.columns.get_mut(*number as usize) else { continue };
+            let Some(column) = held else { continue };
+            column.slots.remove(slot);
+            let field = column.term.field();
+            if column.slots.is_empty() {
+                self.numbers.remove(&column.term);
+                if let Some(name) = color_name(&column.term) {
+                    self.colors.entry(name).or_default().retain(|other| other != number);
+                }
+                *held = None;
+                self.free.push(*number);
+            }
+            forget(&mut self.fields, &field, slot);
+        }
+        if coded.price.is_some() {
+            forget(&mut self.fields, &Field::Price, slot);
+            self.prices[slot as usize] = f64::NAN;
+        }
+        self.all.remove(slot);
+    }
+
+    /// The facets that `coded` stands for; an attribute without a value is not among them.
+    pub fn facets(&self, coded: &Coded) -> Facets {
+        let mut facets = Facets { price: coded.price, ..Facets::default() };
+        for number in &coded.terms {
+            let Some(Some(column)) = self.columns.get(*number as usize) else { continue };
+            match &*column.term {
+                Term::Text(field, value) => {
+                    let value = value.clone();
+                    match field {
+                        TextField::Category => facets.category = Some(value),
+                        TextField::Currency => facets.currency = Some(value),
+                        TextField::GroupId => facets.group_id = Some(value),
+                        TextField::Tags => facets.tags.push(value),
+                        TextField::Attribute(name) => facets.attributes.entry(name.clone()).or_default().push(value),
+                    }
+                }
+                Term::Basic(color) => facets.colors.push(*color),
+                Term::Retail(name) => facets.retail_colors.push(name.clone()),
+                Term::InStock(known) => facets.in_stock = Some(*known),
+            }
+        }
+        facets
+    }
+
+    /// All terms by number, to be kept beside the products: [`Columns::restored`] takes them back.
+    pub fn terms(&self) -> Vec<Option<Arc<Term>>> {
+        self.columns.iter().map(|column| Some(Arc::clone(&column.as_ref()?.term))).collect()
+    }
+
+    /// Columns from terms and products that were kept; `None` when a product has a number that is no term's.
+    pub fn restored(terms: Vec<Option<Term>>, products: impl Iterator<Item = (u32, Coded)>) -> Option<Self> {
+        let mut columns = Self::default();
+        for (number, term) in terms.into_iter().enumerate() {
+            match term {
+                Some(term) => columns.name(number as u32, Arc::new(term)),
+                None => columns.free.push(number as u32),
+            }
+        }
+        for (slot, coded) in products {
+            if coded.terms.iter().any(|n| !matches!(columns.columns.get(*n as usize), Some(Some(_)))) {
+                return None;
+            }
+            columns.enter(slot, &coded);
+        }
+        Some(columns)
+    }
+
+    fn number(&mut self, term: Term) -> u32 {
+        if let Some(number) = self.numbers.get(&term) {
+            return *number;
+        }
+        let number = self.free.pop().unwrap_or(self.columns.len() as u32);
+        self.name(number, Arc::new(term));
+        number
+    }
+
+    fn name(&mut self, number: u32, term: Arc<Term>) {
+        if self.columns.len() <= number as usize {
+            self.columns.resize(number as usize + 1, None);
+        }
+        if let Some(name) = color_name(&term) {
+            self.colors.entry(name).or_default().push(number);
+        }
+        self.columns[number as usize] = Some(Column { term: Arc::clone(&term), slots: RoaringBitmap::new() });
+        self.numbers.insert(term, number);
+    }
+
+    fn slots(&self, number: u32) -> Option<&RoaringBitmap> {
+        Some(&self.columns.get(number as usize)?.as_ref()?.slots)
+    }
+
+    /// `filter` over these columns.
+    pub fn compile<'a>(&'a self, filter: &'a Filter) -> Compiled<'a> {
+        Compiled { columns: self, test: self.test(&filter.0) }
+    }
+
+    /// Bytes held, about.
+    pub fn bytes(&self) -> usize {
+        // A term is held by two maps and a few allocations; bitmaps know their size.
+        const TERM: usize = 160;
+        let bitmaps = self.columns.iter().flatten().map(|column| &column.slots).chain(self.fields.values());
+        let bitmaps: usize = bitmaps.map(RoaringBitmap::serialized_size).sum();
+        bitmaps + self.prices.capacity() * size_of::<f64>() + self.numbers.len() * TERM
+    }
+
+    fn test<'a>(&'a self, node: &'a Node) -> Test<'a> {
+        let tests = |nodes: &'a [Node]| -> Vec<Test<'a>> { nodes.iter().map(|node| self.test(node)).collect() };
+        let any = |found: Vec<&'a RoaringBitmap>, missing: bool, field: Field| {
+            Test::Any(found, if missing { Missing::Of(self.fields.get(&field)) } else { Missing::No })
+        };
+        match node {
+            Node::And(nodes) => Test::And(tests(nodes)),
+            Node::Or(nodes) => Test::Or(tests(nodes)),
+            Node::Not(node) => Test::Not(Box::new(self.test(node))),
+            Node::Text { field, any_of, missing } => {
+                let number = |value: &String| self.numbers.get(&Term::Text(field.clone(), value.clone()));
+                let found = any_of.iter().filter_map(number).filter_map(|number| self.slots(*number));
+                any(found.collect(), *missing, Field::Text(field.clone()))
+            }
+            Node::Color { any_of, missing } => {
+                let numbers = any_of.iter().filter_map(|name| self.colors.get(name)).flatten();
+                any(numbers.filter_map(|number| self.slots(*number)).collect(), *missing, Field::Color)
+            }
+            Node::InStock(None) => any(Vec::new(), true, Field::InStock),
+            Node::InStock(Some(known)) => {
+                let number = self.numbers.get(&Term::InStock(*known));
+                any(number.and_then(|number| self.slots(*number)).into_iter().collect(), false, Field::InStock)
+            }
+            Node::Price(test) => Test::Price(test, self.fields.get(&Field::Price)),
+        }
+    }
+}
+
+fn forget(fields: &mut HashMap<Field, RoaringBitmap>, field: &Field, slot: u32) {
+    if let Some(slots) = fields.get_mut(field) {
+        slots.remove(slot);
+        if slots.is_empty() {
+            fields.remove(field);
+        }
+    }
+}
+
+fn color_name(term: &Term) -> Option<ColorName> {
+    match term {
+        Term::Basic(color) => Some(ColorName::Basic(*color)),
+        Term::Retail(name) => ColorName::parse(name),
+        _ => None,
+    }
+}
+
+fn terms(facets: &Facets) -> impl Iterator<Item = Term> {
+    fn text(field: TextField) -> impl Fn(&String) -> Term {
+        move |value| Term::Text(field.clone(), value.clone())
+    }
+    let attribute = |(name, values): (&String, &Vec<String>)| {
+        values.iter().map(text(TextField::Attribute(name.clone()))).collect::<Vec<_>>()
+    };
+    let Facets { category, price: _, currency, in_stock, group_id, tags, attributes, colors, retail_colors } = facets;
+    (category.iter().map(text(TextField::Category)))
+        .chain(currency.iter().map(text(TextField::Currency)))
+        .chain(group_id.iter().map(text(TextField::GroupId)))
+        .chain(in_stock.iter().copied().map(Term::InStock))
+        .chain(tags.iter().map(text(TextField::Tags)))
+        .chain(attributes.iter().flat_map(attribute))
+        .chain(colors.iter().copied().map(Term::Basic))
+        .chain(retail_colors.iter().cloned().map(Term::Retail))
+}
+
+/// A filter whose values were looked up.
+pub struct Compiled<'a> {
+    columns: &'a Columns,
+    test: Test<'a>,
+}
+
+enum Test<'a> {
+    And(Vec<Test<'a>>),
+    Or(Vec<Test<'a>>),
+    Not(Box<Test<'a>>),
+    Any(Vec<&'a RoaringBitmap>, Missing<'a>),
+    /// With the products whose price is known.
+    Price(&'a PriceTest, Option<&'a RoaringBitmap>),
+}
+
+/// Whether products without a value pass.
+enum Missing<'a> {
+    No,
+    /// Those outside of the field's products; `None` when no product has a value.
+    Of(Option<&'a RoaringBitmap>),
+}
+
+impl Compiled<'_> {
+    /// True when the product in use at `slot` passes.
+    pub fn contains(&self, slot: u32) -> bool {
+        self.passes(&self.test, slot)
+    }
+
+    fn passes(&self, test: &Test<'_>, slot: u32) -> bool {
+        match test {
+            Test::And(tests) => tests.iter().all(|test| self.passes(test, slot)),
+            Test::Or(tests) => tests.iter().any(|test| self.passes(test, slot)),
+            Test::Not(test) => !self.passes(test, slot),
+            Test::Any(found, missing) => {
+                found.iter().any(|slots| slots.contains(slot))
+                    || matches!(missing, Missing::Of(known) if known.is_none_or(|known| !known.contains(slot)))
+            }
+            Test::Price(test, known) => test.matches(self.price(slot, *known)),
+        }
+    }
+
+    fn price(&self, slot: u32, known: Option<&RoaringBitmap>) -> Option<f64> {
+        let price = *self.columns.prices.get(slot as usize)?;
+        // Of a price that is no number only the bitmap tells whether it was given.
+        (!price.is_nan() || known.is_some_and(|known| known.contains(slot))).then_some(price)
+    }
+
+    /// Every product that passes.
+    pub fn select(&self) -> RoaringBitmap {
+        self.within(&self.test, None)
+    }
+
+    /// Products of `within`, or of all, that pass `test`.
+    fn within(&self, test: &Test<'_>, within: Option<&RoaringBitmap>) -> RoaringBitmap {
+        let all = within.unwrap_or(&self.columns.all);
+        match test {
+            Test::And(tests) => {
+                // Prices last: they are tested one by one.
+                let (last, first): (Vec<_>, Vec<_>) = tests.iter().partition(|test| matches!(test, Test::Price(..)));
+                let mut left: Option<RoaringBitmap> = None;
+                for test in first.into_iter().chain(last) {
+                    let passed = self.within(test, left.as_ref().or(within));
+                    let done = passed.is_empty();
+                    left = Some(passed);
+                    if done {
+                        break;
+                    }
+                }
+                left.unwrap_or_else(|| all.clone())
+            }
+            Test::Or(tests) => {
+                tests.iter().map(|test| self.within(test, within)).fold(RoaringBitmap::new(), |sum, one| sum | one)
+            }
+            Test::Not(test) => all - self.within(test, within),
+            Test::Any(found, missing) => {
+                let mut passed = match found[..] {
+                    [] => RoaringBitmap::new(),
+                    [only] => only & all,
+                    _ => found.iter().fold(RoaringBitmap::new(), |sum, one| sum | *one) & all,
+                };
+                if let Missing::Of(known) = missing {
+                    passed |= known.map_or_else(|| all.clone(), |known| all - known);
+                }
+                passed
+            }
+            Test::Price(PriceTest::Range { low, high }, _) if within.is_none() => self.range(*low, *high),
+            Test::Price(test, known) => {
+                let passed = all.iter().filter(|slot| test.matches(self.price(*slot, *known)));
+                RoaringBitmap::from_sorted_iter(passed).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Products with a price in a range: one pass over the row of prices, of which those not known are in no range.
+    fn range(&self, low: Bound, high: Bound) -> RoaringBitmap {
+        let low = match low {
+            Bound::None => f64::NEG_INFINITY,
+            Bound::Open(bound) => bound.next_up(),
+            Bound::Closed(bound) => bound,
+        };
+        let high = match high {
+            Bound::None => f64::INFINITY,
+            Bound::Open(bound) => bound.next_down(),
+            Bound::Closed(bound) => bound,
+        };
+        let mut passed = RoaringBitmap::new();
+        for (word, prices) in self.columns.prices.chunks(64).enumerate() {
+            let mut bits = 0u64;
+            for (i, price) in prices.iter().enumerate() {
+                bits |= u64::from((low <= *price) & (*price <= high)) << i;
+            }
+            while bits != 0 {
+                let slot = word as u32 * 64 + bits.trailing_zeros();
+                // Ascending, so this appends.
+                let _ = passed.try_push(slot);
+                bits &= bits - 1;
+            }
+        }
+        passed
+    }
+}
