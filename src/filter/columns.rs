@@ -195,6 +195,12 @@ impl Columns {
         Some(&self.columns.get(number as usize)?.as_ref()?.slots)
     }
 
+    /// Products of a group.
+    pub fn group(&self, group_id: &str) -> RoaringBitmap {
+        let number = self.numbers.get(&Term::Text(TextField::GroupId, group_id.to_owned()));
+        number.and_then(|number| self.slots(*number)).cloned().unwrap_or_default()
+    }
+
     /// `filter` over these columns.
     pub fn compile<'a>(&'a self, filter: &'a Filter) -> Compiled<'a> {
         Compiled { columns: self, test: self.test(&filter.0) }

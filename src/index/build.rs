@@ -1,69 +1,111 @@
 //! Merging parts and building their graph, in one background thread at a time.
+//!
+//! Sealed segments stay in front, each at least [`STEP`] times as large as all behind it together: few to search, and a row
+//! is built over once for each step of the way. What the tail gathers is sealed when a search would notice the scan of it.
 
 use super::IndexConfig;
-use super::graph::Graph;
 use super::grow;
-use super::rows::{Part, RowId, Rows};
+use super::rows::{Body, Part, Rows};
+use super::segment::{self, Merged, Segment};
 use super::state::State;
+use half::f16;
+use std::fs::File;
+use std::io::BufWriter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-/// What a build made: rows, their graph unless they are few, and rows that the graph does not find.
-pub(super) type Built = (Rows, Option<Graph>, Rows);
+/// How many times as large a segment is as all after it.
+const STEP: usize = 3;
 
-/// Whether `state` has too much to scan, or too much that is dead.
-pub(super) fn is_due(state: &State, config: &IndexConfig) -> bool {
-    if !state.may_build() {
-        return false;
-    }
-    let (mut scanned, mut dead) = (0, 0);
-    for part in &state.parts {
-        dead += part.dead.count();
-        if part.graph.is_none() {
-            scanned += part.rows.len();
-        }
-    }
-    let live = state.live_rows();
-    let too_much_to_scan = live >= config.exact_rows && scanned > (config.exact_rows / 2).max(live / 10);
-    let too_much_dead = dead > (config.exact_rows / 4).max(live / 3);
-    too_much_to_scan || too_much_dead
+/// What a build made.
+pub(super) struct Built {
+    /// Rows under a graph, unless they are few.
+    pub(super) sealed: Option<Segment>,
+    /// Rows that are scanned.
+    pub(super) open: Rows,
 }
 
-/// Everything live in `parts` as one part. `None` when told to stop, or after a panic.
-pub(super) fn build(parts: &[Part], dimension: usize, config: &IndexConfig, stop: &AtomicBool) -> Option<Built> {
-    let rows = merged(parts, dimension);
-    let mut lost = Rows::new(dimension);
-    if rows.len() < config.exact_rows {
-        return Some((rows, None, lost));
+/// The part from which on all should be merged; `None` when nothing is due.
+pub(super) fn due(state: &State, config: &IndexConfig) -> Option<usize> {
+    if !state.may_build() {
+        return None;
+    }
+    let parts = &state.parts;
+    let dead = |part: &Part| part.dead.count() > (config.exact_rows / 4).max(part.live() / 3);
+    let open = |part: &Part| matches!(part.body, Body::Open(_)) && !part.stray;
+    let scanned: usize = parts.iter().filter(|part| open(part)).map(Part::len).sum();
+    let first_open = parts.iter().position(open).unwrap_or(parts.len());
+    let too_much_to_scan = state.live_rows() >= config.exact_rows && scanned > config.exact_rows / 2;
+    let mut from = parts.iter().position(dead);
+    if too_much_to_scan {
+        from = Some(from.map_or(first_open, |from| from.min(first_open)));
+    }
+    let mut from = from?;
+    // What is merged takes with it whatever is not much larger.
+    let live = |parts: &[Part]| parts.iter().map(Part::live).sum::<usize>();
+    while from > 0 && parts[from - 1].live() < STEP * live(&parts[from..]) {
+        from -= 1;
+    }
+    Some(from)
+}
+
+/// Everything live in `parts`, under one graph where it is at least so many rows; in the file `path`, or in memory without
+/// one. `None` when told to stop, after a panic, or when the disk fails.
+pub(super) fn build(
+    parts: &[Part],
+    least: usize,
+    config: &IndexConfig,
+    path: Option<&Path>,
+    stop: &AtomicBool,
+) -> Option<Built> {
+    let rows = Merged::new(parts);
+    if rows.len() < least.max(1) {
+        return Some(Built { sealed: None, open: opened(&rows, config, 0..rows.len()) });
     }
     let started = std::time::Instant::now();
     // A panic of a thread must cost the graph, not the index.
-    let graph = catch_unwind(AssertUnwindSafe(|| grow::grow(&rows, config, stop)));
-    let Ok(graph) = graph else {
+    let grown = catch_unwind(AssertUnwindSafe(|| grow::grow(&rows, config, stop)));
+    let Ok(grown) = grown else {
         tracing::error!(rows = rows.len(), "building the graph panicked; rows are scanned instead");
         return None;
     };
-    let graph = graph?;
-    for position in graph.lost(rows.len(), config.ef_search) {
-        lost.push(rows.id(position), rows.owner(position), rows.vector(position));
-    }
-    tracing::info!(rows = rows.len(), lost = lost.len(), seconds = started.elapsed().as_secs_f32(), "graph built");
-    Some((rows, Some(graph), lost))
+    let grown = grown?;
+    let lost = grown.graph().lost(rows.len(), config.ef_search);
+    let sealed = match seal(&rows, &grown, config, path) {
+        Ok(sealed) => sealed,
+        Err(error) => {
+            tracing::error!(error, ?path, "a segment could not be written; its rows are scanned instead");
+            return None;
+        }
+    };
+    tracing::info!(rows = rows.len(), lost = lost.len(), seconds = started.elapsed().as_secs_f32(), "segment sealed");
+    Some(Built { sealed: Some(sealed), open: opened(&rows, config, lost) })
 }
 
-/// Live rows of all parts, in the order of their ids.
-pub(super) fn merged(parts: &[Part], dimension: usize) -> Rows {
-    let mut order: Vec<(RowId, u32, u32)> = Vec::new();
-    for (p, part) in parts.iter().enumerate() {
-        let live = (0..part.rows.len()).filter(|position| !part.dead.contains(*position));
-        order.extend(live.map(|position| (part.rows.id(position), p as u32, position as u32)));
+/// The rows at some positions, to be scanned.
+fn opened(rows: &Merged<'_>, config: &IndexConfig, positions: impl IntoIterator<Item = usize>) -> Rows {
+    let mut by_id: Vec<usize> = positions.into_iter().collect();
+    by_id.sort_unstable_by_key(|position| rows.id(*position));
+    let mut open = Rows::new(config.dimension);
+    let mut buffer: Vec<f16> = Vec::new();
+    for position in by_id {
+        open.push(rows.id(position), rows.owner(position), rows.vector(position, &mut buffer));
     }
-    order.sort_unstable();
-    let mut rows = Rows::new(dimension);
-    for (id, part, position) in order {
-        let from = &parts[part as usize].rows;
-        let position = position as usize;
-        rows.push(id, from.owner(position), from.vector(position));
-    }
-    rows
+    open
+}
+
+fn seal(rows: &Merged<'_>, grown: &grow::Grown, config: &IndexConfig, path: Option<&Path>) -> Result<Segment, String> {
+    let Some(path) = path else {
+        let mut bytes = Vec::new();
+        segment::write(&mut bytes, &config.model_version, config.dimension, rows, grown).map_err(|e| e.to_string())?;
+        return Segment::held(&bytes);
+    };
+    let write = || {
+        let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
+        segment::write(&mut out, &config.model_version, config.dimension, rows, grown)?;
+        out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
+        Segment::open(path, config.vectors_on_disk)
+    };
+    write().map_err(|error: std::io::Error| error.to_string())?
 }

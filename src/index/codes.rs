@@ -5,7 +5,10 @@
 //! chosen so that [`KEPT`] of the values of a sample are not cut. Cutting the few largest leaves finer steps to all others.
 
 use super::kernel::int8::{self, Block};
-use super::rows::Rows;
+use super::rows::widened;
+use super::segment::Merged;
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 
 /// Share of values that fit the range of a code.
 const KEPT: f64 = 0.9995;
@@ -13,23 +16,18 @@ const KEPT: f64 = 0.9995;
 const SAMPLE: usize = 4096;
 
 /// Codes of rows, row-major, padded with zeros to whole blocks.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Codes {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Codes<'a> {
     scale: f32,
     /// Blocks a row.
     width: usize,
-    blocks: Vec<Block>,
+    blocks: &'a [Block],
 }
 
-impl Codes {
-    pub(super) fn new(rows: &Rows) -> Self {
-        let scale = scale(rows);
-        let width = rows.dimension().div_ceil(int8::LANES);
-        let mut blocks = Vec::with_capacity(rows.len() * width);
-        for vector in rows.vectors() {
-            push(&mut blocks, vector, scale);
-        }
-        Self { scale, width, blocks }
+impl<'a> Codes<'a> {
+    /// `blocks` were made with `scale`, of vectors of that dimension.
+    pub(super) fn new(scale: f32, dimension: usize, blocks: &'a [Block]) -> Self {
+        Self { scale, width: dimension.div_ceil(int8::LANES), blocks }
     }
 
     /// A query in these codes.
@@ -39,18 +37,53 @@ impl Codes {
         blocks
     }
 
+    /// About the vector that a code was made of.
+    pub(super) fn decode(&self, position: u32, vector: &mut [f16]) {
+        let values = self.row(position).iter().flat_map(|block| block.0);
+        vector.iter_mut().zip(values).for_each(|(slot, code)| *slot = f16::from_f32(f32::from(code) / self.scale));
+    }
+
     /// The code of a row.
-    pub(super) fn row(&self, position: u32) -> &[Block] {
+    pub(super) fn row(&self, position: u32) -> &'a [Block] {
         &self.blocks[position as usize * self.width..(position as usize + 1) * self.width]
     }
 
     /// Dot product of `query` with each of `positions`, in their order; `out` is emptied first.
     pub(super) fn dots(&self, query: &[Block], positions: &[u32], out: &mut Vec<i32>) {
-        int8::dots(query, &self.blocks, positions, out);
+        int8::dots(query, self.blocks, positions, out);
+    }
+}
+
+/// Codes that are made.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Encoded {
+    scale: f32,
+    dimension: usize,
+    blocks: Vec<Block>,
+}
+
+impl Encoded {
+    pub(super) fn new(rows: &Merged<'_>, dimension: usize) -> Self {
+        let scale = scale(rows);
+        let mut blocks = Vec::with_capacity(rows.len() * dimension.div_ceil(int8::LANES));
+        let (mut buffer, mut wide) = (Vec::new(), vec![0.0; dimension]);
+        for position in 0..rows.len() {
+            rows.vector(position, &mut buffer).convert_to_f32_slice(&mut wide);
+            push(&mut blocks, &wide, scale);
+        }
+        Self { scale, dimension, blocks }
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.blocks.capacity() * size_of::<Block>()
+    pub(super) fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    pub(super) fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    pub(super) fn codes(&self) -> Codes<'_> {
+        Codes::new(self.scale, self.dimension, &self.blocks)
     }
 }
 
@@ -67,9 +100,13 @@ fn push(blocks: &mut Vec<Block>, vector: &[f32], scale: f32) {
 }
 
 /// What makes a code of a value.
-fn scale(rows: &Rows) -> f32 {
+fn scale(rows: &Merged<'_>) -> f32 {
     let step = rows.len().div_ceil(SAMPLE).max(1);
-    let mut values: Vec<f32> = (0..rows.len()).step_by(step).flat_map(|i| rows.vector(i)).map(|v| v.abs()).collect();
+    let mut buffer = Vec::new();
+    let mut values = Vec::new();
+    for position in (0..rows.len()).step_by(step) {
+        values.extend(widened(rows.vector(position, &mut buffer)).into_iter().map(f32::abs));
+    }
     if values.is_empty() {
         return 127.0;
     }
@@ -80,11 +117,17 @@ fn scale(rows: &Rows) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::{Part, Rows, halved};
     use super::*;
+
+    fn part(dimension: usize, vectors: &[Vec<f32>]) -> Part {
+        let mut rows = Rows::new(dimension);
+        vectors.iter().enumerate().for_each(|(i, v)| rows.push(i as u64, i as u32, &halved(v)));
+        Part::open(rows)
+    }
 
     #[test]
     fn codes_rank_as_vectors_do_but_for_their_steps() {
-        let mut rows = Rows::new(70);
         let vectors: Vec<Vec<f32>> = (0..200)
             .map(|i| {
                 let raw: Vec<f32> = (0..70).map(|k| ((i * 37 + k * 101) as f32 * 0.7).sin()).collect();
@@ -92,24 +135,27 @@ mod tests {
                 raw.iter().map(|v| v / length).collect()
             })
             .collect();
-        vectors.iter().enumerate().for_each(|(i, v)| rows.push(i as u64, i as u32, v));
-        let codes = Codes::new(&rows);
+        let parts = [part(70, &vectors)];
+        let encoded = Encoded::new(&Merged::new(&parts), 70);
+        let codes = encoded.codes();
         let mut dots = Vec::new();
         codes.dots(&codes.encode(&vectors[3]), &(0..200).collect::<Vec<_>>(), &mut dots);
-        for (vector, dot) in vectors.iter().zip(dots) {
+        let mut back = vec![f16::ZERO; 70];
+        for (i, (vector, dot)) in vectors.iter().zip(dots).enumerate() {
             let truth = super::super::kernel::dot(vector, &vectors[3]);
             assert!((dot as f32 / (codes.scale * codes.scale) - truth).abs() < 0.01);
+            codes.decode(i as u32, &mut back);
+            assert!(super::super::kernel::dot(vector, &widened(&back)) > 0.99);
         }
     }
 
     #[test]
     fn a_part_without_rows_or_of_zeros_has_codes() {
-        assert_eq!(Codes::new(&Rows::new(8)).bytes(), 0);
-        let mut rows = Rows::new(8);
-        rows.push(0, 0, &[0.0; 8]);
-        let codes = Codes::new(&rows);
+        assert!(Encoded::new(&Merged::new(&[part(8, &[])]), 8).blocks().is_empty());
+        let parts = [part(8, &[vec![0.0; 8]])];
+        let encoded = Encoded::new(&Merged::new(&parts), 8);
         let mut dots = Vec::new();
-        codes.dots(codes.row(0), &[0], &mut dots);
+        encoded.codes().dots(encoded.codes().row(0), &[0], &mut dots);
         assert_eq!(dots, [0]);
     }
 }

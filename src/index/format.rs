@@ -1,71 +1,73 @@
-//! The bytes of a snapshot: written by one, read by anybody with this text. All numbers are little-endian.
+//! The bytes of a snapshot: written by one, read by anybody with this text. All numbers are little-endian, those called
+//! `number` LEB128.
 //!
 //! | bytes | what |
 //! | --- | --- |
 //! | 8 | `VITRINDX` |
-//! | 4 | format version, u32: 1 |
+//! | 4 | format version, u32: 2 |
 //! | 4 + n | length n, u32, and the [`Header`] as JSON |
-//! | 4 + n, for each product | length n, u32, and a [`ProductRecord`] as JSON |
+//! | 4 + n | length n, u32, and the terms by number as JSON: `null` where a number is free |
+//! | for each slot | length n, a number, and n bytes: a [record](super::record); 0 for a slot that is not in use |
 //! | for each part | see below |
-//! | 32 | SHA-256 of everything before |
+//! | 4 | CRC-32 (ISO-HDLC) of everything before |
 //!
-//! A part, with `rows` and `layers` from its [`PartHeader`]: ids u64 x rows, ascending; owners (slots) u32 x rows;
-//! positions of the dead u32 x dead; vectors f32 x rows x dimension, row-major; for each layer, the bottom one
-//! first: members u32, starts u32, edges u32, as [`Layer`] has them.
+//! A part that is sealed is a [segment](super::segment) in a file of its own, named in the header; of an open one come ids
+//! u64 x rows, ascending, owners (slots) u32 x rows, and vectors f16 x rows x dimension, row-major. Then, of either, the
+//! positions of the dead, u32 x dead.
 //!
 //! Reading trusts nothing but the checksum's word that the bytes are those written: counts are held against what
-//! is left of the file before memory is taken, and rows, owners and edges against each other.
+//! is left of the file before memory is taken, and rows, owners and products against each other.
 
-use super::codes::Codes;
-use super::graph::{Graph, Layer};
-use super::rows::{Part, Rows};
-use super::state::{Image, Product};
-use crate::filter::Facets;
+use super::products::Records;
+use super::record::{self, Input, Product};
+use super::rows::{Body, Part, Rows};
+use super::segment::Segment;
+use super::state::{Image, State};
+use crate::filter::{Columns, Term};
+use half::f16;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 
 const MAGIC: &[u8; 8] = b"VITRINDX";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes of the checksum at the end.
-pub(super) const CHECKSUM: u64 = 32;
+const CHECKSUM: usize = 4;
 
 /// The head of a snapshot.
-#[derive(Debug, Serialize, Deserialize)]
-struct Header {
-    model_version: String,
-    dimension: usize,
-    seq: u64,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Header {
+    pub(super) model_version: String,
+    pub(super) dimension: usize,
+    pub(super) seq: u64,
     next_row: u64,
     slots: usize,
-    products: usize,
-    parts: Vec<PartHeader>,
+    pub(super) products: usize,
+    pub(super) parts: Vec<PartHeader>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct PartHeader {
-    rows: usize,
-    dead: usize,
-    /// Lengths of members, starts and edges, a layer; empty without a graph.
-    layers: Vec<[usize; 3]>,
-    entry: u32,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct PartHeader {
+    pub(super) rows: usize,
+    pub(super) dead: usize,
+    stray: bool,
+    /// The file of a sealed part.
+    pub(super) segment: Option<SegmentName>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct ProductRecord {
-    slot: u32,
-    id: String,
-    seq: u64,
-    facets: Facets,
-    /// Image id and row id.
-    images: Vec<(String, u64)>,
+/// A segment that a snapshot is made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct SegmentName {
+    /// Name in the snapshot's directory.
+    pub(super) file: String,
+    /// CRC-32 of its footer: another file of that name is not it.
+    pub(super) crc32: u32,
 }
 
 /// Passes bytes on and hashes them.
 struct Hashing<W> {
     out: W,
-    hash: Sha256,
+    hash: crc32fast::Hasher,
 }
 
 impl<W: Write> Write for Hashing<W> {
@@ -82,47 +84,50 @@ impl<W: Write> Write for Hashing<W> {
 
 /// Writes a snapshot; `out` should be buffered.
 pub(super) fn write(out: impl Write, model_version: &str, dimension: usize, image: &Image) -> io::Result<()> {
-    let mut out = Hashing { out, hash: Sha256::new() };
+    let mut out = Hashing { out, hash: crc32fast::Hasher::new() };
     out.write_all(MAGIC)?;
     out.write_all(&VERSION.to_le_bytes())?;
-    let products = || image.slots.iter().enumerate().filter_map(|(slot, product)| Some((slot, product.as_ref()?)));
     let header = Header {
         model_version: model_version.to_owned(),
         dimension,
         seq: image.seq,
         next_row: image.next_row,
-        slots: image.slots.len(),
-        products: products().count(),
+        slots: image.records.len(),
+        products: image.records.iter().count(),
         parts: image.parts.iter().map(part_header).collect(),
     };
     write_json(&mut out, &header)?;
-    for (slot, product) in products() {
-        let images = product.images.iter().map(|(id, row)| (id.to_string(), *row));
-        let record = ProductRecord {
-            slot: slot as u32,
-            id: product.id.to_string(),
-            seq: product.seq,
-            facets: (*product.facets).clone(),
-            images: images.collect(),
-        };
-        write_json(&mut out, &record)?;
+    let terms: Vec<Option<&Term>> = image.terms.iter().map(Option::as_deref).collect();
+    write_json(&mut out, &terms)?;
+    let mut length = Vec::new();
+    for slot in 0..image.records.len() as u32 {
+        let record = image.records.get(slot).unwrap_or_default();
+        length.clear();
+        record::number(&mut length, record.len() as u64);
+        out.write_all(&length)?;
+        out.write_all(record)?;
     }
     for part in &image.parts {
-        write_part(&mut out, part)?;
+        if let Body::Open(rows) = &part.body {
+            out.write_all(bytemuck::cast_slice(rows.ids()))?;
+            out.write_all(bytemuck::cast_slice(rows.owners()))?;
+            (0..rows.len()).try_for_each(|at| out.write_all(bytemuck::cast_slice(rows.vector(at))))?;
+        }
+        for position in (0..part.len()).filter(|position| part.dead.contains(*position)) {
+            out.write_all(&(position as u32).to_le_bytes())?;
+        }
     }
-    let checksum = out.hash.finalize_reset();
-    out.out.write_all(&checksum)?;
+    let checksum = std::mem::take(&mut out.hash).finalize();
+    out.out.write_all(&checksum.to_le_bytes())?;
     out.out.flush()
 }
 
 fn part_header(part: &Part) -> PartHeader {
-    let lengths = |layer: &Layer| [layer.members.len(), layer.starts.len(), layer.edges.len()];
-    PartHeader {
-        rows: part.rows.len(),
-        dead: part.dead.count(),
-        layers: part.graph.iter().flat_map(|graph| graph.layers.iter().map(lengths)).collect(),
-        entry: part.graph.as_ref().map_or(0, |graph| graph.entry),
-    }
+    let segment = part.segment().and_then(|segment| {
+        let file = segment.path()?.file_name()?.to_string_lossy().into_owned();
+        Some(SegmentName { file, crc32: segment.checksum() })
+    });
+    PartHeader { rows: part.len(), dead: part.dead.count(), stray: part.stray, segment }
 }
 
 fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
@@ -132,207 +137,171 @@ fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     out.write_all(&json)
 }
 
-fn write_part(out: &mut impl Write, part: &Part) -> io::Result<()> {
-    let rows = &part.rows;
-    for position in 0..rows.len() {
-        out.write_all(&rows.id(position).to_le_bytes())?;
+/// The head of a snapshot, and what follows it up to the checksum, which is not looked at here.
+pub(super) fn header(bytes: &[u8]) -> Result<(Header, Input<'_>), String> {
+    let body = bytes.len().checked_sub(CHECKSUM).ok_or("it is shorter than its checksum")?;
+    let mut input = Input(&bytes[..body]);
+    if input.take(MAGIC.len()) != Some(MAGIC) {
+        return Err("it does not begin as a snapshot".to_owned());
     }
-    write_u32s(out, rows.owners())?;
-    for position in (0..rows.len()).filter(|position| part.dead.contains(*position)) {
-        out.write_all(&(position as u32).to_le_bytes())?;
-    }
-    let mut bytes = Vec::new();
-    for vector in rows.vectors() {
-        bytes.clear();
-        bytes.extend(vector.iter().flat_map(|value| value.to_le_bytes()));
-        out.write_all(&bytes)?;
-    }
-    for layer in part.graph.iter().flat_map(|graph| &graph.layers) {
-        write_u32s(out, &layer.members)?;
-        write_u32s(out, &layer.starts)?;
-        write_u32s(out, &layer.edges)?;
-    }
-    Ok(())
-}
-
-fn write_u32s(out: &mut impl Write, values: &[u32]) -> io::Result<()> {
-    values.iter().try_for_each(|value| out.write_all(&value.to_le_bytes()))
-}
-
-/// Why bytes are no snapshot of this index.
-#[derive(Debug)]
-pub(super) enum Unreadable {
-    /// The file is not what was written.
-    Damaged(String),
-    /// The disk does not give it.
-    Io(io::Error),
-}
-
-impl From<io::Error> for Unreadable {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => damaged("it ends too early"),
-            _ => Self::Io(error),
-        }
-    }
-}
-
-fn damaged(what: impl Into<String>) -> Unreadable {
-    Unreadable::Damaged(what.into())
-}
-
-/// Holds the checksum at the end of `file`, which is `length` bytes long, against the rest.
-pub(super) fn verify(file: &mut impl Read, length: u64) -> Result<(), Unreadable> {
-    let body = length.checked_sub(CHECKSUM).ok_or_else(|| damaged("it is shorter than its checksum"))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    let mut left = body;
-    while left > 0 {
-        let take = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        let read = file.read(&mut buffer[..take])?;
-        if read == 0 {
-            return Err(damaged("it ends too early"));
-        }
-        hash.update(&buffer[..read]);
-        left -= read as u64;
-    }
-    let mut stored = [0; CHECKSUM as usize];
-    file.read_exact(&mut stored)?;
-    match hash.finalize()[..] == stored {
-        true => Ok(()),
-        false => Err(damaged("its checksum does not match")),
-    }
-}
-
-/// Reads what [`write()`] wrote; `input` is the `length` bytes before the checksum.
-pub(super) fn read(input: impl Read, length: u64, model_version: &str, dimension: usize) -> Result<Image, Unreadable> {
-    let mut input = Input { input, left: length };
-    if &input.array::<8>()? != MAGIC {
-        return Err(damaged("it does not begin as a snapshot"));
-    }
-    let version = u32::from_le_bytes(input.array()?);
+    let version = input.u32().ok_or_else(short)?;
     if version != VERSION {
-        return Err(damaged(format!("its format is {version}, expected {VERSION}")));
+        return Err(format!("its format is {version}, expected {VERSION}"));
     }
-    let header: Header = input.json()?;
+    Ok((input.json()?, input))
+}
+
+/// Holds the checksum at the end against the rest.
+pub(super) fn verify(bytes: &[u8]) -> Result<(), String> {
+    let body = bytes.len().checked_sub(CHECKSUM).ok_or("it is shorter than its checksum")?;
+    match crc32fast::hash(&bytes[..body]).to_le_bytes() == bytes[body..] {
+        true => Ok(()),
+        false => Err("its checksum does not match".to_owned()),
+    }
+}
+
+fn short() -> String {
+    "it ends too early".to_owned()
+}
+
+/// Reads what [`write()`] wrote. `open` gives the segment of a name, or `None` when it is lost; products that had a row in
+/// a lost one are left out of the state, and come back beside it.
+pub(super) fn read(
+    bytes: &[u8],
+    (model_version, dimension): (&str, usize),
+    mut open: impl FnMut(&SegmentName) -> Option<Segment>,
+) -> Result<(State, Vec<String>), String> {
+    verify(bytes)?;
+    let (header, mut input) = header(bytes)?;
     if header.model_version != model_version || header.dimension != dimension {
         let (version, dimension) = (header.model_version, header.dimension);
-        return Err(damaged(format!("it is of model {version:?} with {dimension} values a vector")));
+        return Err(format!("it is of model {version:?} with {dimension} values a vector"));
     }
-    let mut slots = Vec::new();
-    for _ in 0..header.products {
-        let record: ProductRecord = input.json()?;
-        let slot = record.slot as usize;
-        if slot < slots.len() || slot >= header.slots {
-            return Err(damaged("its products are out of order"));
-        }
-        slots.resize(slot, None);
-        let images = record.images.into_iter().map(|(id, row)| (Arc::from(id), row));
-        slots.push(Some(Arc::new(Product {
-            id: Arc::from(record.id),
-            seq: record.seq,
-            facets: Arc::new(record.facets),
-            images: images.collect(),
-        })));
+    let terms: Vec<Option<Term>> = input.json()?;
+    let mut records = Records::default();
+    for _ in 0..header.slots {
+        let length = input.number().and_then(|length| usize::try_from(length).ok()).ok_or_else(short)?;
+        let record = input.take(length).ok_or_else(short)?;
+        records.push((length > 0).then(|| record.into()));
     }
-    let parts: Result<Vec<Part>, Unreadable> =
-        header.parts.iter().map(|part| read_part(&mut input, part, dimension)).collect();
-    let image = Image { seq: header.seq, next_row: header.next_row, slots, parts: parts? };
-    check(&image)?;
-    Ok(image)
-}
-
-struct Input<R> {
-    input: R,
-    left: u64,
-}
-
-impl<R: Read> Input<R> {
-    /// Fails when `count` values of `size` bytes cannot be in what is left.
-    fn room(&self, count: usize, size: usize) -> Result<(), Unreadable> {
-        match (count as u64).checked_mul(size as u64) {
-            Some(bytes) if bytes <= self.left => Ok(()),
-            _ => Err(damaged("it ends too early")),
+    let mut parts = Vec::with_capacity(header.parts.len());
+    let mut is_lost = false;
+    for part in &header.parts {
+        match read_part(&mut input, part, dimension, &mut open)? {
+            Some(part) => parts.push(part),
+            None => is_lost = true,
         }
     }
+    let mut image = Image { seq: header.seq, next_row: header.next_row, records, terms: Vec::new(), parts };
+    let (products, lost) = check(&mut image, is_lost)?;
+    let columns = Columns::restored(terms, products).ok_or("a product has a term that there is not")?;
+    let ids = lost.iter().map(ToString::to_string).collect();
+    Ok((State::restored(dimension, image, columns, lost), ids))
+}
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
-        self.room(N, 1)?;
-        let mut bytes = [0; N];
-        self.input.read_exact(&mut bytes)?;
-        self.left -= N as u64;
-        Ok(bytes)
+impl Input<'_> {
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(*self.take(4)?.first_chunk()?))
     }
 
-    fn bytes(&mut self, count: usize, size: usize) -> Result<Vec<u8>, Unreadable> {
-        self.room(count, size)?;
-        let mut bytes = vec![0; count * size];
-        self.input.read_exact(&mut bytes)?;
-        self.left -= bytes.len() as u64;
-        Ok(bytes)
+    fn json<T: for<'de> Deserialize<'de>>(&mut self) -> Result<T, String> {
+        let length = self.u32().ok_or_else(short)?;
+        let bytes = self.take(length as usize).ok_or_else(short)?;
+        serde_json::from_slice(bytes).map_err(|error| format!("a part of it is broken: {error}"))
     }
 
-    fn json<T: for<'de> Deserialize<'de>>(&mut self) -> Result<T, Unreadable> {
-        let length = u32::from_le_bytes(self.array()?);
-        let bytes = self.bytes(length as usize, 1)?;
-        serde_json::from_slice(&bytes).map_err(|error| damaged(format!("a record is broken: {error}")))
-    }
-
-    fn u32s(&mut self, count: usize) -> Result<Vec<u32>, Unreadable> {
-        let bytes = self.bytes(count, 4)?;
-        Ok(bytes.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect())
+    /// So many numbers, wherever they lie.
+    fn values<T: bytemuck::AnyBitPattern>(&mut self, count: usize) -> Result<Vec<T>, String> {
+        let bytes = count.checked_mul(size_of::<T>()).and_then(|bytes| self.take(bytes)).ok_or_else(short)?;
+        Ok(bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect())
     }
 }
 
-fn read_part(input: &mut Input<impl Read>, header: &PartHeader, dimension: usize) -> Result<Part, Unreadable> {
-    let ids = input.bytes(header.rows, 8)?;
-    let ids: Vec<u64> = ids.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
-    if ids.windows(2).any(|pair| pair[0] >= pair[1]) {
-        return Err(damaged("its rows are out of order"));
-    }
-    let owners = input.u32s(header.rows)?;
-    let dead = input.u32s(header.dead)?;
-    let mut rows = Rows::new(dimension);
-    let mut vector = vec![0.0f32; dimension];
-    for (id, owner) in ids.iter().zip(&owners) {
-        let bytes = input.bytes(dimension, 4)?;
-        for (value, bytes) in vector.iter_mut().zip(bytes.as_chunks().0) {
-            *value = f32::from_le_bytes(*bytes);
+fn read_part(
+    input: &mut Input<'_>,
+    header: &PartHeader,
+    dimension: usize,
+    open: &mut impl FnMut(&SegmentName) -> Option<Segment>,
+) -> Result<Option<Part>, String> {
+    let mut part = match &header.segment {
+        Some(name) => open(name).map(Part::sealed),
+        None => {
+            let ids: Vec<u64> = input.values(header.rows)?;
+            if ids.windows(2).any(|pair| pair[0] >= pair[1]) {
+                return Err("its rows are out of order".to_owned());
+            }
+            let owners: Vec<u32> = input.values(header.rows)?;
+            let mut rows = Rows::new(dimension);
+            for (id, owner) in ids.into_iter().zip(owners) {
+                rows.push(id, owner, &input.values::<f16>(dimension)?);
+            }
+            Some(Part::open(rows))
         }
-        rows.push(*id, *owner, &vector);
-    }
-    let mut layers = Vec::new();
-    for [members, starts, edges] in &header.layers {
-        layers.push(Layer { members: input.u32s(*members)?, starts: input.u32s(*starts)?, edges: input.u32s(*edges)? });
-    }
-    let graph = (!layers.is_empty()).then(|| Graph::new(layers, header.entry, Codes::new(&rows)));
-    if graph.as_ref().is_some_and(|graph| !graph.is_sound(header.rows)) {
-        return Err(damaged("its graph points nowhere"));
-    }
-    let mut part = Part::new(rows, graph);
-    for position in dead {
-        if position as usize >= header.rows || !part.dead.insert(position as usize) {
-            return Err(damaged("its dead rows are not rows"));
+    };
+    let dead: Vec<u32> = input.values(header.dead)?;
+    if let Some(part) = &mut part {
+        if part.len() != header.rows {
+            return Err("a segment has other rows than it says".to_owned());
+        }
+        part.stray = header.stray;
+        for position in dead {
+            if position as usize >= header.rows || !part.dead.insert(position as usize) {
+                return Err("its dead rows are not rows".to_owned());
+            }
         }
     }
     Ok(part)
 }
 
-/// Every image has its one live row, every live row its image.
-fn check(image: &Image) -> Result<(), Unreadable> {
-    let mut images = 0;
-    for (slot, product) in image.slots.iter().enumerate() {
-        let Some(product) = product else { continue };
-        for (_, row) in &product.images {
-            let owner = |part: &Part| Some(part.rows.owner(part.live_position(*row)?) as usize);
-            if image.parts.iter().find_map(owner) != Some(slot) || *row >= image.next_row {
-                return Err(damaged("an image has no row"));
+/// Every image has its one live row, every live row its image; products whose rows `is_lost` may excuse are taken out.
+/// Gives back the products that are left, in numbers, and the ids of the others.
+#[allow(clippy::type_complexity)] // Named, it would be no clearer.
+fn check(
+    image: &mut Image,
+    is_lost: bool,
+) -> Result<(impl Iterator<Item = (u32, crate::filter::Coded)> + use<>, Vec<Arc<str>>), String> {
+    let mut cursors: Vec<usize> = image.parts.iter().map(|_| 0).collect();
+    let (mut products, mut lost, mut images) = (Vec::with_capacity(image.records.len()), Vec::new(), 0);
+    for slot in 0..image.records.len() as u32 {
+        let Some(record) = image.records.get(slot) else { continue };
+        let product = Product::decode(record).ok_or("a product is broken")?;
+        // Slots come in order, and so do the owners of a segment: each is gone through once.
+        for (part, at) in image.parts.iter().zip(&mut cursors) {
+            if let Body::Sealed(segment) = &part.body {
+                let owners = segment.owners();
+                while owners.get(*at).is_some_and(|owner| *owner < slot) {
+                    *at += 1;
+                }
             }
-            images += 1;
+        }
+        let is_live = |row: u64| {
+            image.parts.iter().zip(&cursors).any(|(part, at)| match &part.body {
+                Body::Open(_) => part.find(slot, row).is_some(),
+                Body::Sealed(segment) => {
+                    let mut own = (*at..segment.len()).take_while(|at| segment.owners()[*at] == slot);
+                    own.any(|at| segment.ids()[at] == row && !part.dead.contains(at))
+                }
+            })
+        };
+        if product.images.iter().all(|(_, row)| *row < image.next_row && is_live(*row)) {
+            images += product.images.len();
+            products.push((slot, product.coded));
+        } else if is_lost {
+            lost.push((slot, product));
+        } else {
+            return Err("an image has no row".to_owned());
+        }
+    }
+    for (slot, product) in &lost {
+        image.records.set(*slot, None);
+        for (_, row) in &product.images {
+            for part in &mut image.parts {
+                part.kill(*slot, *row);
+            }
         }
     }
     match images == image.parts.iter().map(Part::live).sum::<usize>() {
-        true => Ok(()),
-        false => Err(damaged("a row has no image")),
+        true => Ok((products.into_iter(), lost.into_iter().map(|(_, product)| product.id).collect())),
+        false => Err("a row has no image".to_owned()),
     }
 }

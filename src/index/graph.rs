@@ -4,20 +4,20 @@
 use super::codes::Codes;
 use super::kernel::int8::Block;
 use super::rows::Bits;
-use super::walk;
+use super::walk::{self, Near};
 
 /// Edges of one layer, in compressed rows: those of member `i` are `edges[starts[i]..starts[i + 1]]`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Layer {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Layer<'a> {
     /// Positions that are on this layer, ascending; empty on the bottom layer, where every row is.
-    pub(super) members: Vec<u32>,
-    pub(super) starts: Vec<u32>,
+    pub(super) members: &'a [u32],
+    pub(super) starts: &'a [u32],
     /// Positions of neighbours.
-    pub(super) edges: Vec<u32>,
+    pub(super) edges: &'a [u32],
 }
 
-impl Layer {
-    fn neighbours(&self, position: u32) -> &[u32] {
+impl<'a> Layer<'a> {
+    fn neighbours(&self, position: u32) -> &'a [u32] {
         let member = if self.members.is_empty() {
             position as usize
         } else {
@@ -30,15 +30,6 @@ impl Layer {
         &self.edges[start as usize..end as usize]
     }
 
-    /// Appends the edges of the next member.
-    pub(super) fn push(&mut self, edges: impl IntoIterator<Item = u32>) {
-        if self.starts.is_empty() {
-            self.starts.push(0);
-        }
-        self.edges.extend(edges);
-        self.starts.push(self.edges.len() as u32);
-    }
-
     /// True when every number points where there is something; `rows` is how many rows there are.
     fn is_sound(&self, rows: usize, bottom: bool) -> bool {
         let members = if bottom { rows } else { self.members.len() };
@@ -48,34 +39,25 @@ impl Layer {
             && self.starts.is_sorted()
             && self.starts.first() == Some(&0)
             && self.starts.last().map(|last| *last as usize) == Some(self.edges.len())
-            && self.members.iter().chain(&self.edges).all(|to| (*to as usize) < rows)
+            && self.members.iter().chain(self.edges).all(|to| (*to as usize) < rows)
     }
 }
 
 /// Layers, the bottom one first, where a search enters the top, and what rows are compared by.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Graph {
-    pub(super) layers: Vec<Layer>,
+pub(super) struct Graph<'a> {
+    pub(super) layers: Vec<Layer<'a>>,
     pub(super) entry: u32,
-    codes: Codes,
+    pub(super) codes: Codes<'a>,
 }
 
-impl Graph {
-    pub(super) fn new(layers: Vec<Layer>, entry: u32, codes: Codes) -> Self {
-        Self { layers, entry, codes }
-    }
-
+impl Graph<'_> {
     /// True when no search can step outside of the arrays.
     pub(super) fn is_sound(&self, rows: usize) -> bool {
         let layers = &self.layers;
         (self.entry as usize) < rows
             && !layers.is_empty()
             && (layers.iter().enumerate()).all(|(i, layer)| layer.is_sound(rows, i == 0))
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        let count = |layer: &Layer| layer.members.len() + layer.starts.len() + layer.edges.len();
-        self.layers.iter().map(count).sum::<usize>() * size_of::<u32>() + self.codes.bytes()
     }
 
     /// Positions of the `ef` accepted rows nearest to `query` that a walk finds, nearest by their codes first; `None` when it
@@ -87,17 +69,17 @@ impl Graph {
         budget: usize,
         accept: impl FnMut(usize) -> bool,
     ) -> Option<Vec<u32>> {
-        self.walk(&self.codes.encode(query), ef, budget, accept)
+        let found = self.walk(&self.codes.encode(query), ef, budget, accept)?;
+        Some(found.into_iter().map(Near::position).collect())
     }
 
-    fn walk(&self, query: &[Block], ef: usize, budget: usize, accept: impl FnMut(usize) -> bool) -> Option<Vec<u32>> {
+    fn walk(&self, query: &[Block], ef: usize, budget: usize, accept: impl FnMut(usize) -> bool) -> Option<Vec<Near>> {
         let mut here = walk::near(&self.codes, query, self.entry);
         for layer in self.layers.iter().skip(1).rev() {
             here = walk::greedy(&self.codes, query, here, |at| layer.neighbours(at));
         }
         let neighbours = |at: u32| self.layers[0].neighbours(at);
-        let found = walk::beam(&self.codes, query, &[here], (ef, budget), neighbours, accept)?;
-        Some(found.into_iter().map(walk::Near::position).collect())
+        walk::beam(&self.codes, query, &[here], (ef, budget), neighbours, accept)
     }
 
     /// Rows that a walk over the bottom layer cannot reach, or does not find when it looks for just them.
@@ -106,7 +88,7 @@ impl Graph {
         const FEW: u32 = 2;
         let bottom = &self.layers[0];
         let mut ways_in = vec![0u32; rows];
-        for to in &bottom.edges {
+        for to in bottom.edges {
             ways_in[*to as usize] += 1;
         }
         let mut reached = Bits::sized(rows);
@@ -121,8 +103,11 @@ impl Graph {
         (0..rows).filter(is_lost).collect()
     }
 
+    /// True when a search for a row finds it, or as many as it looks for that are just as near.
     fn finds(&self, position: usize, ef: usize) -> bool {
-        self.walk(self.codes.row(position as u32), ef, usize::MAX, |_| true)
-            .is_some_and(|found| found.contains(&(position as u32)))
+        let position = position as u32;
+        let own = walk::near(&self.codes, self.codes.row(position), position);
+        let found = self.walk(self.codes.row(position), ef, usize::MAX, |_| true).unwrap_or_default();
+        found.contains(&own) || found.len() >= ef && found.iter().all(|near| near.score() >= own.score())
     }
 }

@@ -10,9 +10,9 @@
 //! candidates was 0.955 instead of 0.976.
 
 use super::IndexConfig;
-use super::codes::Codes;
+use super::codes::{Codes, Encoded};
 use super::graph::{Graph, Layer};
-use super::rows::Rows;
+use super::segment::Merged;
 use super::walk::{self, Near};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -62,19 +62,46 @@ impl Open {
         self.edges[member * self.most..member * self.most + to.len()].copy_from_slice(to);
     }
 
-    fn frozen(self) -> Layer {
-        let mut layer = Layer::default();
+    fn frozen(self) -> Edges {
+        let mut frozen = Edges { members: self.members, starts: vec![0], edges: Vec::new() };
+        frozen.edges.reserve_exact(self.counts.iter().map(|count| usize::from(*count)).sum());
         for (edges, count) in self.edges.chunks_exact(self.most).zip(&self.counts) {
-            layer.push(edges[..usize::from(*count)].iter().copied());
+            frozen.edges.extend_from_slice(&edges[..usize::from(*count)]);
+            frozen.starts.push(frozen.edges.len() as u32);
         }
-        layer.members = self.members;
-        layer
+        frozen
+    }
+}
+
+/// What a [`Layer`] lies in.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Edges {
+    pub(super) members: Vec<u32>,
+    pub(super) starts: Vec<u32>,
+    pub(super) edges: Vec<u32>,
+}
+
+/// What a [`Graph`] lies in.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Grown {
+    /// The bottom one first.
+    pub(super) layers: Vec<Edges>,
+    pub(super) entry: u32,
+    pub(super) encoded: Encoded,
+}
+
+impl Grown {
+    pub(super) fn graph(&self) -> Graph<'_> {
+        let layers = self.layers.iter();
+        let layers = layers.map(|Edges { members, starts, edges }| Layer { members, starts, edges });
+        Graph { layers: layers.collect(), entry: self.entry, codes: self.encoded.codes() }
     }
 }
 
 /// The graph over `rows`; `None` when told to stop. There is at least one row.
-pub(super) fn grow(rows: &Rows, config: &IndexConfig, stop: &AtomicBool) -> Option<Graph> {
-    let codes = Codes::new(rows);
+pub(super) fn grow(rows: &Merged<'_>, config: &IndexConfig, stop: &AtomicBool) -> Option<Grown> {
+    let encoded = Encoded::new(rows, config.dimension);
+    let codes = encoded.codes();
     let connections = config.connections.clamp(2, 64);
     let mut rng = Pcg64::seed_from_u64(0);
     let levels = levels(rows.len(), connections, &mut rng);
@@ -98,7 +125,8 @@ pub(super) fn grow(rows: &Rows, config: &IndexConfig, stop: &AtomicBool) -> Opti
         }
         let round = &order[done..(done + (done / ROUND).max(1)).min(order.len())];
         let grown = Growing { codes: &codes, layers: &layers, levels: &levels, entry };
-        let chosen = shared(config.build_threads, round, |position| grown.choose(*position, connections, config));
+        let chosen =
+            shared(config.build_threads, round, SHARED, |position| grown.choose(*position, connections, config));
         for layer in (0..layers.len()).rev() {
             connect(&codes, &mut layers[layer], layer, round, &chosen, config.build_threads);
         }
@@ -109,7 +137,7 @@ pub(super) fn grow(rows: &Rows, config: &IndexConfig, stop: &AtomicBool) -> Opti
         }
         done += round.len();
     }
-    Some(Graph::new(layers.into_iter().map(Open::frozen).collect(), entry, codes))
+    Some(Grown { layers: layers.into_iter().map(Open::frozen).collect(), entry, encoded })
 }
 
 /// The layer each row reaches: a share of 1 in `connections` of those of the layer below.
@@ -120,7 +148,7 @@ fn levels(rows: usize, connections: usize, rng: &mut Pcg64) -> Vec<u8> {
 
 /// The graph as a round finds it.
 struct Growing<'a> {
-    codes: &'a Codes,
+    codes: &'a Codes<'a>,
     layers: &'a [Open],
     levels: &'a [u8],
     entry: u32,
@@ -149,7 +177,7 @@ impl Growing<'_> {
 }
 
 /// Of candidates, nearest first, those that are nearer to the row than to any chosen before (algorithm 4 of the paper).
-fn select(codes: &Codes, candidates: &[Near], most: usize) -> Vec<u32> {
+fn select(codes: &Codes<'_>, candidates: &[Near], most: usize) -> Vec<u32> {
     let mut chosen: Vec<u32> = Vec::with_capacity(most);
     let mut scores = Vec::with_capacity(most);
     for candidate in candidates {
@@ -165,7 +193,7 @@ fn select(codes: &Codes, candidates: &[Near], most: usize) -> Vec<u32> {
 }
 
 /// Puts the edges of a round into one layer, both ways.
-fn connect(codes: &Codes, layer: &mut Open, at: usize, round: &[u32], chosen: &[Vec<Vec<u32>>], threads: usize) {
+fn connect(codes: &Codes<'_>, layer: &mut Open, at: usize, round: &[u32], chosen: &[Vec<Vec<u32>>], threads: usize) {
     let mut back: Vec<(u32, u32)> = Vec::new();
     for (position, chosen) in round.iter().zip(chosen) {
         if let Some(to) = chosen.get(at) {
@@ -176,7 +204,7 @@ fn connect(codes: &Codes, layer: &mut Open, at: usize, round: &[u32], chosen: &[
     back.sort_unstable();
     let groups: Vec<&[(u32, u32)]> = back.chunk_by(|a, b| a.0 == b.0).collect();
     let held = &*layer;
-    let merged = shared(threads, &groups, |group| {
+    let merged = shared(threads, &groups, SHARED, |group| {
         let to = group[0].0;
         let mut all: Vec<u32> = held.neighbours(to).to_vec();
         all.extend(group.iter().map(|(_, from)| *from));
@@ -194,9 +222,14 @@ fn connect(codes: &Codes, layer: &mut Open, at: usize, round: &[u32], chosen: &[
     }
 }
 
-/// What `work` makes of each item, in their order, on up to `threads` threads.
-fn shared<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    if threads < 2 || items.len() < SHARED {
+/// What `work` makes of each item, in their order, on up to `threads` threads; on this one for fewer than `least` items.
+pub(super) fn shared<T: Sync, R: Send>(
+    threads: usize,
+    items: &[T],
+    least: usize,
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    if threads < 2 || items.len() < least {
         return items.iter().map(work).collect();
     }
     let work = &work;

@@ -3,15 +3,23 @@
 //! came of them, and [`Index::open`] starts from the newest whole snapshot, to be brought up by replay.
 //!
 //! # How it is made
-//! Rows (one an image) come into a tail that is scanned exactly. From [`IndexConfig::exact_rows`] rows on, a
-//! background thread moves them under a graph; rows the graph cannot find go on being scanned. A deleted or
-//! changed row is dead at once and is dropped by the next build. Below that count there is no graph: every
-//! answer is exact, and the same on every run.
+//! Rows (one an image) come into a tail that is scanned exactly. From [`IndexConfig::exact_rows`] rows on, a background
+//! thread seals them in segments under graphs (`segment`), merging those of like size (`build`); rows a graph
+//! cannot find go on being scanned. A deleted or changed row is dead at once and is dropped by the next merge. Below that
+//! count there is no graph: every answer is exact, and the same on every run.
+//!
+//! Products are records in bytes (`record`), what can be filtered on lies in columns
+//! ([`Columns`](crate::filter::Columns)). A new price or stock touches neither vectors nor graphs.
+//!
+//! # On disk
+//! A segment is written once and mapped; a snapshot (`format`) names the segments, and holds records, columns and what is
+//! not sealed. Both carry checksums, which are held against every byte when they are opened. What is damaged is put aside;
+//! of a damaged segment the products are named, to be brought again.
 //!
 //! # Locks
-//! One read-write lock. A search holds it for reading for its whole time (about 1 ms for 20,000 scanned rows), a
-//! change for writing while it copies the product's new vectors, a finished build while it swaps pointers and
-//! marks the rows that died meanwhile. Builds and snapshots work on shared chunks, without the lock.
+//! One read-write lock. A search holds it for reading for its whole time, a change for writing while it copies the product's
+//! new vectors, a finished build while it swaps pointers and marks the rows that died meanwhile. Builds and snapshots work
+//! on shared chunks, without the lock.
 
 mod build;
 mod codes;
@@ -19,8 +27,11 @@ mod format;
 mod graph;
 mod grow;
 mod kernel;
+mod products;
+mod record;
 mod rows;
 mod search;
+mod segment;
 mod snapshot;
 mod state;
 #[cfg(test)]
@@ -29,6 +40,7 @@ mod visited;
 mod walk;
 
 use crate::filter::{Facets, Filter};
+use rows::Part;
 use serde::Serialize;
 use state::State;
 use std::collections::HashSet;
@@ -58,6 +70,9 @@ pub struct IndexConfig {
     pub build_threads: usize,
     /// Candidates kept in a search; more where more results are asked for.
     pub ef_search: usize,
+    /// Vectors stay in their files and are read one by one, of the nearest only; otherwise they are mapped with the rest.
+    /// Either way a row's code and edges, some 410 bytes, are in memory.
+    pub vectors_on_disk: bool,
     /// Snapshots kept in the directory, the newest; at least 1. The second is what a torn newest falls back to.
     pub keep_snapshots: usize,
 }
@@ -72,6 +87,7 @@ impl Default for IndexConfig {
             ef_construction: 128,
             build_threads: std::thread::available_parallelism().map_or(1, usize::from),
             ef_search: 128,
+            vectors_on_disk: false,
             keep_snapshots: 2,
         }
     }
@@ -195,8 +211,39 @@ pub struct Opened {
     pub seq: u64,
     /// The snapshot it was read from.
     pub snapshot: Option<PathBuf>,
-    /// Damaged snapshots: where they were put aside, and what was wrong with them.
+    /// Damaged files: where they were put aside, and what was wrong with them.
     pub set_aside: Vec<(PathBuf, String)>,
+    /// Products that had rows in a damaged segment. They are not in the index until [`Index::apply`] brings their state,
+    /// whatever its seq.
+    pub lost: Vec<String>,
+}
+
+/// A file of an index directory, as [`inspect`] found it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct FileReport {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// The model its vectors come from; empty where it cannot be told.
+    pub model_version: String,
+    /// Rows it holds; of a snapshot the live ones, those of its segments too.
+    pub rows: usize,
+    /// Products of a snapshot.
+    pub products: Option<usize>,
+    /// The last change of a snapshot.
+    pub seq: Option<u64>,
+    /// What is wrong with it.
+    pub problem: Option<String>,
+}
+
+/// Looks at every file of an index directory, of all model versions, and holds each against its checksums. Changes nothing,
+/// so a running service may go on using them.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn inspect(dir: &Path) -> Result<Vec<FileReport>, IndexError> {
+    snapshot::inspect(dir)
 }
 
 /// Sizes, for logs, metrics and `vitrine index stats`.
@@ -214,10 +261,14 @@ pub struct IndexStats {
     pub graph_rows: usize,
     /// Rows every search scans, dead ones too.
     pub scanned_rows: usize,
-    /// Rows that are dead and wait for the next build.
+    /// Rows that are dead and wait for the next merge.
     pub dead_rows: usize,
+    /// Sealed segments.
+    pub segments: usize,
     /// Vectors and graphs in memory, about.
     pub bytes: usize,
+    /// Records and columns of products in memory, about.
+    pub product_bytes: usize,
     /// A build is under way.
     pub building: bool,
 }
@@ -226,18 +277,20 @@ pub struct IndexStats {
 #[derive(Debug)]
 pub struct Index {
     shared: Arc<Shared>,
-    dir: Option<PathBuf>,
     /// The thread that builds, at most one.
     builder: Mutex<Option<JoinHandle<()>>>,
-    /// Held while a snapshot is written, at most one.
-    writing: Mutex<()>,
 }
 
 #[derive(Debug)]
 struct Shared {
     config: IndexConfig,
+    dir: Option<PathBuf>,
     state: RwLock<State>,
     stop: AtomicBool,
+    /// A change is missing: what is known now must not be kept.
+    incomplete: AtomicBool,
+    /// Held while files get their names or lose them. The row that was next when the last snapshot was written.
+    writing: Mutex<u64>,
 }
 
 // A panic under a lock is a bug of this room; the state is replaced step by step, so going on beats going down.
@@ -252,23 +305,80 @@ impl Shared {
 
     /// Builds until nothing is due; runs on the builder's thread.
     fn build(&self) {
-        loop {
-            let parts = self.write().begin_build();
-            let Some(parts) = parts else { return };
-            let built = build::build(&parts, self.config.dimension, &self.config, &self.stop);
-            let failed = built.is_none();
-            let replaced = self.write().end_build(built);
+        while !self.stop.load(Ordering::Relaxed) {
+            let begun = {
+                let mut state = self.write();
+                let from = build::due(&state, &self.config);
+                from.and_then(|from| Some((from, state.begin_build(from)?)))
+            };
+            let Some((from, parts)) = begun else { return };
+            // Less than that is scanned faster than walked, or not worth a graph of its own.
+            let least = if from == 0 { self.config.exact_rows } else { self.config.exact_rows / 2 };
+            let (failed, replaced) = self.replace(&parts, least);
             // Freed here, not under the lock.
             drop((parts, replaced));
-            if failed || self.stop.load(Ordering::Relaxed) || !self.is_build_due() {
+            if failed {
                 return;
             }
+            self.snapshot_if_due();
         }
     }
 
-    fn is_build_due(&self) -> bool {
-        build::is_due(&self.read(), &self.config)
+    /// Builds over `parts` and puts what came of it in their place, which are given back; and whether that failed.
+    fn replace(&self, parts: &[Part], least: usize) -> (bool, Vec<Part>) {
+        let path = self.dir.as_ref().map(|dir| snapshot::next_segment(dir, &self.config)).transpose();
+        let path = path.map_err(report).ok();
+        let built = path.and_then(|path| {
+            let built = build::build(parts, least, &self.config, path.as_deref(), &self.stop)?;
+            Some((built, path))
+        });
+        // A segment has its name and its place before a snapshot looks for files without either.
+        let _one = lock(&self.writing);
+        let built = built.and_then(|(mut built, path)| {
+            if let (Some(dir), Some(path), Some(sealed)) = (&self.dir, &path, &mut built.sealed) {
+                sealed.set_path(snapshot::publish(dir, path).map_err(report).ok()?);
+            }
+            Some(built)
+        });
+        (built.is_none(), self.write().end_build(built))
     }
+
+    /// After a twentieth of all rows is new: a crash then costs a replay of about as many changes at most.
+    fn snapshot_if_due(&self) {
+        const SHARE: usize = 20;
+        let (next, rows) = {
+            let state = self.read();
+            (state.next_row(), state.rows())
+        };
+        let last = *lock(&self.writing);
+        if next.saturating_sub(last) as usize >= self.config.exact_rows.max(rows / SHARE)
+            && let Err(error) = self.snapshot()
+        {
+            report(error);
+        }
+    }
+
+    fn snapshot(&self) -> Result<(), IndexError> {
+        let Some(dir) = &self.dir else { return Ok(()) };
+        let mut last = lock(&self.writing);
+        let image = self.read().image();
+        if self.incomplete.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        snapshot::write(dir, &self.config, &image)?;
+        *last = image.next_row;
+        Ok(())
+    }
+
+    fn is_build_due(&self) -> bool {
+        build::due(&self.read(), &self.config).is_some()
+    }
+}
+
+/// Names an error that costs speed and nothing else.
+#[allow(clippy::needless_pass_by_value)] // Fits `map_err`.
+fn report(error: IndexError) {
+    tracing::error!(%error, "the index could not write a file");
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -291,12 +401,10 @@ impl Index {
     }
 
     fn new(state: State, dir: Option<PathBuf>, config: IndexConfig) -> Self {
-        Self {
-            shared: Arc::new(Shared { config, state: RwLock::new(state), stop: AtomicBool::new(false) }),
-            dir,
-            builder: Mutex::new(None),
-            writing: Mutex::new(()),
-        }
+        let writing = Mutex::new(state.next_row());
+        let (stop, incomplete) = (AtomicBool::new(false), AtomicBool::new(false));
+        let shared = Shared { config, dir, state: RwLock::new(state), stop, incomplete, writing };
+        Self { shared: Arc::new(shared), builder: Mutex::new(None) }
     }
 
     /// What the index was made with.
@@ -362,26 +470,31 @@ impl Index {
     /// What is known of a product; `None` when it is not in the index.
     pub fn facets(&self, product_id: &str) -> Option<Arc<Facets>> {
         let state = self.shared.read();
-        Some(state.product(product_id)?.facets.clone())
+        Some(Arc::new(state.facets(&state.product(product_id)?)))
     }
 
-    /// The images of a product with their vectors; `None` when it is not in the index, empty when it has no image.
+    /// The images of a product with their vectors, as they are kept: rounded to half precision. `None` when it is not in the
+    /// index, empty when it has no image.
     pub fn images(&self, product_id: &str) -> Option<Vec<IndexedImage>> {
         let state = self.shared.read();
-        let images = state.product(product_id)?.images.iter();
+        let slot = state.products.slot(product_id)?;
         let image = |(image_id, row): &(Arc<str>, u64)| {
-            Some(IndexedImage { image_id: image_id.to_string(), embedding: state.vector(*row)?.to_vec() })
+            let embedding = state.with_vector(slot, *row, rows::widened)?;
+            Some(IndexedImage { image_id: image_id.to_string(), embedding })
         };
-        Some(images.filter_map(image).collect())
+        Some(state.product(product_id)?.images.iter().filter_map(image).collect())
     }
 
     /// Writes a snapshot of this moment: to a temporary file, synced, then renamed; older ones beyond
-    /// [`IndexConfig::keep_snapshots`] are removed. Searches and changes go on meanwhile.
+    /// [`IndexConfig::keep_snapshots`] are removed. Searches and changes go on meanwhile. Does nothing when a change is
+    /// known to be missing.
     pub fn snapshot(&self) -> Result<(), IndexError> {
-        let Some(dir) = &self.dir else { return Ok(()) };
-        let _one = lock(&self.writing);
-        let image = self.shared.read().image();
-        snapshot::write(dir, &self.shared.config, &image)
+        self.shared.snapshot()
+    }
+
+    /// Says that a change did not reach the index: no snapshot is written from here on, so that the next start replays it.
+    pub fn distrust(&self) {
+        self.shared.incomplete.store(true, Ordering::Release);
     }
 
     /// Sizes.
@@ -390,20 +503,21 @@ impl Index {
         let mut stats = IndexStats {
             seq: state.seq,
             model_version: self.shared.config.model_version.clone(),
-            products: state.products(),
+            products: state.products.len(),
             images: state.live_rows(),
             building: state.is_building(),
+            product_bytes: state.products.bytes() + state.columns.bytes(),
             ..IndexStats::default()
         };
         for part in &state.parts {
             stats.dead_rows += part.dead.count();
-            stats.bytes += part.rows.bytes();
-            match &part.graph {
-                Some(graph) => {
-                    stats.graph_rows += part.rows.len();
-                    stats.bytes += graph.bytes();
+            stats.bytes += part.bytes();
+            match part.segment() {
+                Some(_) => {
+                    stats.segments += 1;
+                    stats.graph_rows += part.len();
                 }
-                None => stats.scanned_rows += part.rows.len(),
+                None => stats.scanned_rows += part.len(),
             }
         }
         stats

@@ -2,22 +2,32 @@
 //! Which of the two is a matter of cost, estimated before; a walk that comes back with too little is not believed.
 //! Order is total, score down and product id up, so equal scores (the same photo twice) come the same way each time.
 
-use super::rows::{Part, RowId};
-use super::state::{Product, State};
-use super::{Hit, IndexConfig, SearchRequest, kernel};
+use super::kernel;
+use super::record::Product;
+use super::rows::{Body, Part, RowId};
+use super::segment::Segment;
+use super::state::State;
+use super::walk::Near;
+use super::{Hit, IndexConfig, SearchRequest};
+use crate::filter::Compiled;
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use roaring::RoaringBitmap;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// Products a filter is tried on to estimate how many it lets pass.
 const SAMPLE: usize = 512;
+/// With fewer of the sample passing, those that pass are counted.
+const SURE: usize = 16;
 
-/// Costs in nanoseconds with 256-d vectors on a Zen 4 core: a vector read in order (measured), one met on a walk (a
-/// cache miss more), a filter on a product, and how many vectors a walk looks at for each it returns. The last three
-/// are estimates: they decide how long a search takes, not what it finds.
-const SCAN_NS: f64 = 40.0;
-const WALK_NS: f64 = 150.0;
-const FILTER_NS: f64 = 60.0;
-const WALKED_PER_FOUND: f64 = 12.0;
+/// Costs in nanoseconds of rows of 256 values (measured; see the [module](self)): a vector scanned in order, a row whose
+/// code is compared, the same on a walk, a filter on a product; and how many rows a walk looks at for each it keeps.
+const SCAN_NS: f64 = 45.0;
+const CODE_NS: f64 = 30.0;
+const WALK_NS: f64 = 70.0;
+const FILTER_NS: f64 = 20.0;
+const WALKED_PER_FOUND: f64 = 10.0;
 
 /// A walk that has looked at one row in this many costs more than the scan it was to save.
 const WALK_SHARE: usize = 4;
@@ -80,104 +90,122 @@ impl<'a> Best<'a> {
         self.entries.sort_unstable_by(|a, b| better(state, a, b));
         let enough = |entry: &&Entry| min_score.is_none_or(|min| entry.score >= min);
         let hit = |entry: &Entry| {
-            let product = product(state, entry.slot)?;
-            let (image_id, _) = product.images.get(image_rank(state, entry))?;
+            let product = state.products.get(entry.slot)?;
+            let (image_id, _) = product.images.iter().find(|(_, row)| *row == entry.row)?;
             Some(Hit {
-                product_id: product.id.clone(),
                 image_id: image_id.clone(),
                 score: entry.score,
-                facets: product.facets.clone(),
+                facets: Arc::new(state.facets(&product)),
+                product_id: product.id,
             })
         };
         self.entries.iter().filter(enough).filter_map(hit).collect()
     }
 }
 
-fn product(state: &State, slot: u32) -> Option<&Arc<Product>> {
-    state.slots.get(slot as usize)?.as_ref()
-}
-
 /// Score down, then product id up.
 fn better(state: &State, a: &Entry, b: &Entry) -> Ordering {
-    let id = |entry: &Entry| product(state, entry.slot).map(|product| &product.id);
-    b.score.total_cmp(&a.score).then_with(|| id(a).cmp(&id(b)))
+    b.score.total_cmp(&a.score).then_with(|| state.products.id(a.slot).cmp(state.products.id(b.slot)))
 }
 
 /// Which of its product's images a row is: of equal images the catalog's first is shown.
 fn image_rank(state: &State, entry: &Entry) -> usize {
-    let images = product(state, entry.slot).map_or(&[][..], |product| &product.images);
-    let mut images = images.iter();
-    images.position(|(_, row)| *row == entry.row).unwrap_or(usize::MAX)
+    let images = state.products.get(entry.slot).map_or_else(Vec::new, |product: Product| product.images);
+    images.iter().position(|(_, row)| *row == entry.row).unwrap_or(usize::MAX)
 }
 
 /// Which products a search may return.
 struct Allowed<'a> {
     state: &'a State,
-    request: &'a SearchRequest<'a>,
-    excluded: Vec<u32>,
-    everything: bool,
+    excluded: RoaringBitmap,
+    filter: Option<Compiled<'a>>,
 }
 
 impl<'a> Allowed<'a> {
-    fn new(state: &'a State, request: &'a SearchRequest<'a>) -> Self {
-        let excluded = request.exclude_products.iter();
-        let mut excluded: Vec<u32> = excluded.filter_map(|id| state.slot(id)).collect();
-        excluded.sort_unstable();
-        Self {
-            everything: excluded.is_empty() && request.exclude_groups.is_empty() && request.filter.is_none(),
-            state,
-            request,
-            excluded,
+    fn new(state: &'a State, request: &SearchRequest<'a>) -> Self {
+        let mut excluded: RoaringBitmap =
+            request.exclude_products.iter().filter_map(|id| state.products.slot(id)).collect();
+        for group in request.exclude_groups {
+            excluded |= state.columns.group(group);
         }
+        Self { state, excluded, filter: request.filter.map(|filter| state.columns.compile(filter)) }
     }
 
+    /// True for a product in use.
     fn contains(&self, slot: u32) -> bool {
-        if self.everything {
-            return true;
-        }
-        let Some(product) = product(self.state, slot) else {
-            return false;
-        };
-        let in_group = |group: &String| self.request.exclude_groups.contains(&group.as_str());
-        self.excluded.binary_search(&slot).is_err()
-            && !product.facets.group_id.as_ref().is_some_and(in_group)
-            && (self.request.filter).is_none_or(|filter| filter.matches(&product.facets))
+        self.filter.as_ref().is_none_or(|filter| filter.contains(slot)) && !self.excluded.contains(slot)
     }
 
-    /// Share of products that pass, from a sample spread over all; exclusions are few and not counted.
-    fn share(&self) -> f64 {
-        let Some(filter) = self.request.filter else {
-            return 1.0;
-        };
-        let step = self.state.slots.len().div_ceil(SAMPLE).max(1);
-        let (mut tried, mut passed) = (0u32, 0u32);
-        for product in self.state.slots.iter().step_by(step).flatten() {
-            tried += 1;
-            passed += u32::from(filter.matches(&product.facets));
-        }
-        f64::from(passed) / f64::from(tried.max(1))
+    fn everything(&self) -> bool {
+        self.filter.is_none() && self.excluded.is_empty()
     }
+
+    /// Products that pass, of `filter`.
+    fn select(&self, filter: &Compiled<'_>) -> RoaringBitmap {
+        filter.select() - &self.excluded
+    }
+
+    /// How many products pass, from a sample spread over all; `None` when too few of it do to tell. Exclusions are few and
+    /// not counted.
+    fn share(&self, filter: &Compiled<'_>) -> Option<f64> {
+        let slots = self.state.products.records().len();
+        let step = slots.div_ceil(SAMPLE).max(1);
+        let (mut tried, mut passed) = (0usize, 0usize);
+        for slot in (0..slots as u32).step_by(step) {
+            tried += 1;
+            passed += usize::from(filter.contains(slot));
+        }
+        (passed >= SURE).then(|| passed as f64 / tried as f64)
+    }
+}
+
+/// A query, and what it needs to be compared with vectors.
+struct Query<'a> {
+    vector: &'a [f32],
+    /// Where a vector that is read is put, and one that is widened.
+    read: Vec<f16>,
+    wide: Vec<f32>,
+}
+
+impl<'a> Query<'a> {
+    fn new(vector: &'a [f32]) -> Self {
+        Self { vector, read: Vec::new(), wide: vec![0.0; vector.len()] }
+    }
+
+    fn score(&mut self, part: &Part, position: usize) -> f32 {
+        part.vector(position, &mut self.read).convert_to_f32_slice(&mut self.wide);
+        kernel::similarity(self.vector, &self.wide)
+    }
+}
+
+/// How a search goes about it.
+enum Way {
+    /// Every vector is compared.
+    Scan,
+    /// Graphs are walked, of rows met the allowed are kept.
+    Walk,
+    /// The codes of the rows of these products are compared.
+    Pick(RoaringBitmap),
 }
 
 /// The `request.k` products nearest to `query`, which is checked.
 pub(super) fn search(state: &State, config: &IndexConfig, query: &[f32], request: &SearchRequest<'_>) -> Vec<Hit> {
-    let k = request.k.min(state.products());
+    let k = request.k.min(state.products.len());
     if k == 0 {
         return Vec::new();
     }
     let allowed = Allowed::new(state, request);
     let ef = ef(state, request.ef.unwrap_or(config.ef_search), k);
-    let mut best = None;
-    if !request.exact && is_walk_cheaper(state, ef, &allowed) {
-        best = walk(state, query, k, ef, &allowed);
-    }
-    let best = best.unwrap_or_else(|| {
-        let mut best = Best::new(state, k);
-        for part in &state.parts {
-            scan(part, query, &allowed, &mut best);
-        }
-        best
-    });
+    let query = &mut Query::new(query);
+    let way = if request.exact { Way::Scan } else { way(state, ef, &allowed) };
+    let best = match way {
+        Way::Scan => scan(state, query, k, &allowed),
+        Way::Pick(picked) => pick(state, query, k, &picked),
+        Way::Walk => walk(state, query, k, ef, &allowed).unwrap_or_else(|| match &allowed.filter {
+            Some(filter) => pick(state, query, k, &allowed.select(filter)),
+            None => scan(state, query, k, &allowed),
+        }),
+    };
     best.into_hits(request.min_score)
 }
 
@@ -188,48 +216,80 @@ fn ef(state: &State, least: usize, k: usize) -> usize {
 
 /// Rows that `k` products are likely to be among.
 fn rows_for(state: &State, k: usize) -> usize {
-    let images = state.live_rows().div_ceil(state.products().max(1));
+    let images = state.live_rows().div_ceil(state.products.len().max(1));
     k.saturating_mul(images + 1)
 }
 
-fn is_walk_cheaper(state: &State, ef: usize, allowed: &Allowed<'_>) -> bool {
-    let graphed = state.parts.iter().filter(|part| part.graph.is_some());
-    let rows = graphed.map(|part| part.rows.len()).sum::<usize>();
-    if rows == 0 || ef > rows / WALK_SHARE {
-        return false;
+/// Rows scored by their vectors, of those nearest by codes: some more than are wanted. Codes rank nearly as vectors do.
+fn rescored(state: &State, k: usize) -> usize {
+    2 * rows_for(state, k) + 16
+}
+
+/// What is likely to take least.
+fn way(state: &State, ef: usize, allowed: &Allowed<'_>) -> Way {
+    let sealed = state.parts.iter().filter(|part| part.segment().is_some());
+    let (parts, rows) = sealed.fold((0usize, 0usize), |(n, rows), part| (n + 1, rows + part.len()));
+    let walked = |share: f64| parts as f64 * ef as f64 * WALKED_PER_FOUND / share;
+    let Some(filter) = &allowed.filter else {
+        let walkable = ef <= rows / WALK_SHARE && walked(1.0) * WALK_NS < rows as f64 * SCAN_NS;
+        return if walkable { Way::Walk } else { Way::Scan };
+    };
+    if rows == 0 {
+        return Way::Scan;
     }
-    let share = allowed.share();
-    let (per_row, rows) = (f64::from(u8::from(!allowed.everything)) * FILTER_NS, rows as f64);
-    let walked = ef as f64 * WALKED_PER_FOUND / share;
-    walked * (WALK_NS + per_row) < rows * (per_row + share * SCAN_NS)
+    if ef <= rows / WALK_SHARE
+        && let Some(share) = allowed.share(filter)
+        && walked(share) * (WALK_NS + FILTER_NS) < rows as f64 * share * CODE_NS
+    {
+        return Way::Walk;
+    }
+    Way::Pick(allowed.select(filter))
 }
 
 /// Graphs walked, the rest scanned; `None` when a walk went on too long or found too little.
-fn walk<'a>(state: &'a State, query: &[f32], k: usize, ef: usize, allowed: &Allowed<'_>) -> Option<Best<'a>> {
+fn walk<'a>(state: &'a State, query: &mut Query<'_>, k: usize, ef: usize, allowed: &Allowed<'_>) -> Option<Best<'a>> {
     let mut best = Best::new(state, k);
-    let rescored = 2 * rows_for(state, k) + 16;
+    let rescored = rescored(state, k);
+    let everything = allowed.everything();
     for part in &state.parts {
-        let Some(graph) = &part.graph else {
-            scan(part, query, allowed, &mut best);
+        let Body::Sealed(segment) = &part.body else {
+            scan_part(part, query, allowed, &mut best);
             continue;
         };
-        let rows = &part.rows;
-        let accept = |position: usize| !part.dead.contains(position) && allowed.contains(rows.owner(position));
-        let found = graph.search(query, ef, rows.len() / WALK_SHARE, accept)?;
-        // Codes rank nearly as vectors do: of the nearest by codes some more than are wanted, the order by vectors.
-        for position in found.into_iter().take(rescored) {
-            let position = position as usize;
-            best.push(kernel::similarity(query, rows.vector(position)), rows.owner(position), rows.id(position));
-        }
+        let (graph, owners) = (segment.graph(), segment.owners());
+        let accept =
+            |position: usize| !part.dead.contains(position) && (everything || allowed.contains(owners[position]));
+        let found = graph.search(query.vector, ef, segment.len() / WALK_SHARE, accept)?;
+        rescore(part, segment, found.into_iter().take(rescored), query, &mut best);
     }
     (best.len() >= k).then_some(best)
 }
 
-fn scan(part: &Part, query: &[f32], allowed: &Allowed<'_>, best: &mut Best<'_>) {
-    let rows = &part.rows;
+fn rescore(
+    part: &Part,
+    segment: &Segment,
+    positions: impl Iterator<Item = u32>,
+    query: &mut Query<'_>,
+    best: &mut Best<'_>,
+) {
+    let (owners, ids) = (segment.owners(), segment.ids());
+    for position in positions {
+        let position = position as usize;
+        best.push(query.score(part, position), owners[position], ids[position]);
+    }
+}
+
+/// Every vector of an allowed product.
+fn scan<'a>(state: &'a State, query: &mut Query<'_>, k: usize, allowed: &Allowed<'_>) -> Best<'a> {
+    let mut best = Best::new(state, k);
+    state.parts.iter().for_each(|part| scan_part(part, query, allowed, &mut best));
+    best
+}
+
+fn scan_part(part: &Part, query: &mut Query<'_>, allowed: &Allowed<'_>, best: &mut Best<'_>) {
     // Rows of a product mostly stand side by side, so its filter is evaluated once.
     let mut last = None;
-    for (position, (vector, &slot)) in rows.vectors().zip(rows.owners()).enumerate() {
+    for (position, (&slot, &id)) in part.owners().iter().zip(part.ids()).enumerate() {
         if part.dead.contains(position) {
             continue;
         }
@@ -239,7 +299,86 @@ fn scan(part: &Part, query: &[f32], allowed: &Allowed<'_>, best: &mut Best<'_>) 
         };
         last = Some((slot, pass));
         if pass {
-            best.push(kernel::similarity(query, vector), slot, rows.id(position));
+            best.push(query.score(part, position), slot, id);
+        }
+    }
+}
+
+/// Every row of the picked products: by its code where it is sealed, the nearest of them by their vectors.
+fn pick<'a>(state: &'a State, query: &mut Query<'_>, k: usize, picked: &RoaringBitmap) -> Best<'a> {
+    /// Rows whose codes are compared at once.
+    const BATCH: usize = 1024;
+    let mut best = Best::new(state, k);
+    let rescored = rescored(state, k);
+    for part in &state.parts {
+        let Body::Sealed(segment) = &part.body else {
+            for (position, (&slot, &id)) in part.owners().iter().zip(part.ids()).enumerate() {
+                if !part.dead.contains(position) && picked.contains(slot) {
+                    best.push(query.score(part, position), slot, id);
+                }
+            }
+            continue;
+        };
+        let codes = segment.codes();
+        let code = codes.encode(query.vector);
+        let mut nearest: Vec<Near> = Vec::new();
+        let (mut batch, mut scores) = (Vec::with_capacity(BATCH), Vec::new());
+        let mut compare = |batch: &mut Vec<u32>| {
+            codes.dots(&code, batch, &mut scores);
+            nearest.extend(batch.iter().zip(&scores).map(|(position, score)| Near::new(*score, *position)));
+            batch.clear();
+            if nearest.len() > 4 * rescored + BATCH {
+                nearest.select_nth_unstable_by(rescored, |a, b| b.cmp(a));
+                nearest.truncate(rescored);
+            }
+        };
+        for position in positions(segment.owners(), picked) {
+            if !part.dead.contains(position) {
+                batch.push(position as u32);
+                if batch.len() == BATCH {
+                    compare(&mut batch);
+                }
+            }
+        }
+        compare(&mut batch);
+        nearest.sort_unstable_by(|a, b| b.cmp(a));
+        rescore(part, segment, nearest.into_iter().take(rescored).map(Near::position), query, &mut best);
+    }
+    best
+}
+
+/// Positions of the rows of `picked`, ascending. Owners ascend, too: the way from one to the next is searched in doubling
+/// steps (Bentley and Yao, "An almost optimal algorithm for unbounded searching", 1976).
+fn positions<'a>(owners: &'a [u32], picked: &'a RoaringBitmap) -> impl Iterator<Item = usize> + 'a {
+    let mut at = 0;
+    picked.iter().flat_map(move |slot| {
+        let mut step = 1;
+        while owners.get(at + step).is_some_and(|owner| *owner < slot) {
+            at += step;
+            step *= 2;
+        }
+        let within = &owners[at..(at + step + 1).min(owners.len())];
+        at += within.partition_point(|owner| *owner < slot);
+        let start = at;
+        while owners.get(at) == Some(&slot) {
+            at += 1;
+        }
+        start..at
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn positions_are_those_of_the_picked(mut owners in prop::collection::vec(0u32..500, 0..300), picked in prop::collection::btree_set(0u32..520, 0..80)) {
+            owners.sort_unstable();
+            let expected: Vec<usize> = (0..owners.len()).filter(|at| picked.contains(&owners[*at])).collect();
+            let found: Vec<usize> = positions(&owners, &picked.iter().copied().collect()).collect();
+            prop_assert_eq!(found, expected);
         }
     }
 }

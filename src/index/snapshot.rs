@@ -1,20 +1,25 @@
-//! Snapshots in a directory: which to open, how one is written so that a crash leaves the old ones whole, and
-//! what becomes of a damaged one. The bytes themselves are [`format`](super::format)'s.
+//! Snapshots and segments in a directory: which to open, how one is written so that a crash leaves the old ones whole, and
+//! what becomes of a damaged one. The bytes themselves are [`format`](super::format)'s and [`segment`](super::segment)'s.
 //!
-//! A snapshot is named `<model>-<seq>.index`: the first 16 hex digits of the SHA-256 of the model version, and 20
-//! decimal digits. `*.new` is one being written, `*.damaged` one put aside for a person to look at.
+//! A snapshot is named `<model>-<seq>.index`, a segment `<model>-<number>.segment`: the first 16 hex digits of the SHA-256 of
+//! the model version, and 20 decimal digits. `*.new` is one being written, `*.damaged` one put aside for a person to look at.
+//! A segment without a snapshot that names it is what a crash left, or what the last snapshot has no more use for.
 
-use super::format::{self, Unreadable};
+use super::format::{self, SegmentName};
+use super::segment::Segment;
 use super::state::{Image, State};
-use super::{IndexConfig, IndexError, Opened};
+use super::{FileReport, IndexConfig, IndexError, Opened};
+use memmap2::Mmap;
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-const SUFFIX: &str = ".index";
-const WRITING: &str = "new";
-const DAMAGED: &str = "damaged";
+const SNAPSHOT: &str = ".index";
+const SEGMENT: &str = ".segment";
+const WRITING: &str = ".new";
+const DAMAGED: &str = ".damaged";
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> IndexError {
     let path = path.to_owned();
@@ -26,77 +31,201 @@ fn prefix(config: &IndexConfig) -> String {
     format!("{}-", hex::encode(&hash[..8]))
 }
 
-/// The snapshots of the configured model version, newest first. Leftovers of a write cut short are removed.
-fn list(dir: &Path, config: &IndexConfig) -> Result<Vec<PathBuf>, IndexError> {
-    let prefix = prefix(config);
-    let mut found = Vec::new();
+fn names(dir: &Path) -> Result<Vec<String>, IndexError> {
+    let mut names = Vec::new();
     for entry in fs::read_dir(dir).map_err(at(dir))? {
-        let path = entry.map_err(at(dir))?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-            continue;
-        };
-        let Some(rest) = name.strip_prefix(&prefix) else { continue };
-        match rest.strip_suffix(SUFFIX) {
-            Some(seq) if seq.len() == 20 && seq.bytes().all(|digit| digit.is_ascii_digit()) => found.push(path),
-            _ if rest.ends_with(&format!("{SUFFIX}.{WRITING}")) => fs::remove_file(&path).map_err(at(&path))?,
-            _ => {}
-        }
+        names.extend(entry.map_err(at(dir))?.file_name().into_string());
     }
-    // Digits of one length: the order of names is the order of seqs.
-    found.sort_unstable();
-    found.reverse();
-    Ok(found)
+    // Digits of one length: the order of names is the order of numbers.
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The number in a name that begins and ends so.
+fn number(name: &str, prefix: &str, suffix: &str) -> Option<u64> {
+    let digits = name.strip_prefix(prefix)?.strip_suffix(suffix)?;
+    (digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+/// The configured model version's files of a kind, the newest first.
+fn list(dir: &Path, config: &IndexConfig, suffix: &str) -> Result<Vec<PathBuf>, IndexError> {
+    let prefix = prefix(config);
+    let of_kind = names(dir)?.into_iter().rev().filter(|name| number(name, &prefix, suffix).is_some());
+    Ok(of_kind.map(|name| dir.join(name)).collect())
+}
+
+/// Where the next segment is written, until [`publish`] gives it its name.
+pub(super) fn next_segment(dir: &Path, config: &IndexConfig) -> Result<PathBuf, IndexError> {
+    let prefix = prefix(config);
+    // Also of those put aside: a name is never used twice.
+    let known = |name: &String| number(name.trim_end_matches(DAMAGED), &prefix, SEGMENT);
+    let last = names(dir)?.iter().filter_map(known).max();
+    let next = last.map_or(0, |last| last.saturating_add(1));
+    Ok(dir.join(format!("{prefix}{next:020}{SEGMENT}{WRITING}")))
+}
+
+/// Gives a written file its name: what it was called without `.new`.
+pub(super) fn publish(dir: &Path, new: &Path) -> Result<PathBuf, IndexError> {
+    let path = new.with_extension("");
+    fs::rename(new, &path).map_err(at(new))?;
+    // The rename itself is on disk only when the directory is.
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))?;
+    Ok(path)
+}
+
+/// Renames a damaged file and says so.
+fn set_aside(path: &Path, what: String, opened: &mut Opened) -> Result<(), IndexError> {
+    let mut aside = path.to_owned().into_os_string();
+    aside.push(DAMAGED);
+    let aside = PathBuf::from(aside);
+    fs::rename(path, &aside).map_err(at(path))?;
+    tracing::error!(path = %aside.display(), what, "a file of the index is damaged and was set aside");
+    opened.set_aside.push((aside, what));
+    Ok(())
+}
+
+/// A file to look at as bytes.
+fn mapped(path: &Path) -> io::Result<Mmap> {
+    let file = File::open(path)?;
+    // SAFETY: as for segments: the directory is one process's own, which does not write to a file that has its name.
+    unsafe { Mmap::map(&file) }
 }
 
 /// The newest whole snapshot in `dir`, or an empty state.
 pub(super) fn open(dir: &Path, config: &IndexConfig) -> Result<(State, Opened), IndexError> {
     fs::create_dir_all(dir).map_err(at(dir))?;
+    let prefix = prefix(config);
+    for name in names(dir)? {
+        // Leftovers of a write cut short.
+        if name.starts_with(&prefix) && name.ends_with(WRITING) {
+            fs::remove_file(dir.join(&name)).map_err(at(dir))?;
+        }
+    }
     let mut opened = Opened::default();
-    for path in list(dir, config)? {
-        match read(&path, config) {
-            Ok(image) => {
-                opened.seq = image.seq;
-                opened.snapshot = Some(path);
-                return Ok((State::restored(config.dimension, image), opened));
+    for path in list(dir, config, SNAPSHOT)? {
+        let bytes = mapped(&path);
+        let bytes = match bytes {
+            // No bytes can be mapped of an empty file.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => None,
+            bytes => Some(bytes.map_err(at(&path))?),
+        };
+        let mut damaged = Vec::new();
+        let segment = |name: &SegmentName| match open_segment(dir, config, name) {
+            Ok(segment) => Some(segment),
+            Err(what) => {
+                damaged.push((dir.join(&name.file), what));
+                None
             }
-            Err(Unreadable::Io(source)) => return Err(IndexError::Io { path, source }),
-            Err(Unreadable::Damaged(what)) => {
-                let mut aside = path.clone().into_os_string();
-                aside.push(format!(".{DAMAGED}"));
-                let aside = PathBuf::from(aside);
-                fs::rename(&path, &aside).map_err(at(&path))?;
-                tracing::error!(path = %aside.display(), what, "index snapshot is damaged and was set aside");
-                opened.set_aside.push((aside, what));
+        };
+        let read =
+            format::read(bytes.as_deref().unwrap_or_default(), (&config.model_version, config.dimension), segment);
+        match read {
+            Ok((state, lost)) => {
+                for (path, what) in damaged {
+                    match path.exists() {
+                        true => set_aside(&path, what, &mut opened)?,
+                        false => opened.set_aside.push((path, what)),
+                    }
+                }
+                (opened.seq, opened.snapshot, opened.lost) = (state.seq, Some(path), lost);
+                return Ok((state, opened));
             }
+            Err(what) => set_aside(&path, what, &mut opened)?,
         }
     }
     Ok((State::new(config.dimension), opened))
 }
 
-fn read(path: &Path, config: &IndexConfig) -> Result<Image, Unreadable> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    // Twice through the file, the second time from the page cache: nothing is parsed before it is known whole.
-    format::verify(&mut file, length)?;
-    let input = BufReader::with_capacity(1 << 20, File::open(path)?);
-    format::read(input, length - format::CHECKSUM, &config.model_version, config.dimension)
+fn open_segment(dir: &Path, config: &IndexConfig, name: &SegmentName) -> Result<Segment, String> {
+    // A name leads nowhere but into the directory.
+    if number(&name.file, &prefix(config), SEGMENT).is_none() {
+        return Err("its name is not a segment's".to_owned());
+    }
+    let opened = Segment::open(&dir.join(&name.file), config.vectors_on_disk);
+    let segment = opened.map_err(|error| error.to_string())??;
+    let fits = segment.model_version() == config.model_version && segment.dimension() == config.dimension;
+    match fits && segment.checksum() == name.crc32 {
+        true => Ok(segment),
+        false => Err("it is not the segment that the snapshot names".to_owned()),
+    }
 }
 
-/// Writes a snapshot beside the others, and removes those beyond the number to keep.
+/// Writes a snapshot beside the others, and removes those beyond the number to keep, and segments that none of them names.
 pub(super) fn write(dir: &Path, config: &IndexConfig, image: &Image) -> Result<(), IndexError> {
-    let name = format!("{}{:020}{SUFFIX}", prefix(config), image.seq);
-    let path = dir.join(&name);
-    let new = dir.join(format!("{name}.{WRITING}"));
+    let name = format!("{}{:020}{SNAPSHOT}", prefix(config), image.seq);
+    let new = dir.join(format!("{name}{WRITING}"));
     let file = File::create(&new).map_err(at(&new))?;
     let mut out = BufWriter::with_capacity(1 << 20, file);
     format::write(&mut out, &config.model_version, config.dimension, image).map_err(at(&new))?;
     let file = out.into_inner().map_err(|error| at(&new)(error.into_error()))?;
     file.sync_all().map_err(at(&new))?;
-    fs::rename(&new, &path).map_err(at(&path))?;
-    // The rename itself is on disk only when the directory is.
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))?;
-    for old in list(dir, config)?.iter().skip(config.keep_snapshots.max(1)) {
+    publish(dir, &new)?;
+    let snapshots = list(dir, config, SNAPSHOT)?;
+    let (kept, old) = snapshots.split_at(config.keep_snapshots.max(1).min(snapshots.len()));
+    for old in old {
         fs::remove_file(old).map_err(at(old))?;
     }
+    let mut named: HashSet<String> = image.parts.iter().filter_map(|part| file_name(part.segment()?.path()?)).collect();
+    for path in kept {
+        let bytes = mapped(path).map_err(at(path))?;
+        if let Ok((header, _)) = format::header(&bytes) {
+            named.extend(header.parts.into_iter().filter_map(|part| Some(part.segment?.file)));
+        }
+    }
+    for path in list(dir, config, SEGMENT)? {
+        if file_name(&path).is_none_or(|name| !named.contains(&name)) {
+            fs::remove_file(&path).map_err(at(&path))?;
+        }
+    }
+    Ok(())
+}
+
+fn file_name(path: &Path) -> Option<String> {
+    Some(path.file_name()?.to_str()?.to_owned())
+}
+
+/// Looks at every file of an index directory, of all model versions; changes nothing.
+pub(super) fn inspect(dir: &Path) -> Result<Vec<FileReport>, IndexError> {
+    let mut reports = Vec::new();
+    for name in names(dir)? {
+        let path = dir.join(&name);
+        let bytes = fs::metadata(&path).map_err(at(&path))?.len();
+        let mut report = FileReport { path: path.clone(), bytes, ..FileReport::default() };
+        let problem = if name.ends_with(SNAPSHOT) {
+            look_at_snapshot(&path, &mut report)
+        } else if name.ends_with(SEGMENT) {
+            look_at_segment(&path, &mut report)
+        } else if name.ends_with(DAMAGED) {
+            Err("put aside as damaged".to_owned())
+        } else if name.ends_with(WRITING) {
+            Err("left by a write that was cut short".to_owned())
+        } else {
+            Err("no file of an index".to_owned())
+        };
+        report.problem = problem.err();
+        reports.push(report);
+    }
+    Ok(reports)
+}
+
+fn look_at_snapshot(path: &Path, report: &mut FileReport) -> Result<(), String> {
+    let bytes = mapped(path).map_err(|error| error.to_string())?;
+    format::verify(&bytes)?;
+    let (header, _) = format::header(&bytes)?;
+    report.model_version = header.model_version;
+    report.seq = Some(header.seq);
+    report.products = Some(header.products);
+    report.rows = header.parts.iter().map(|part| part.rows - part.dead.min(part.rows)).sum();
+    let missing = header.parts.iter().filter_map(|part| part.segment.as_ref());
+    match missing.map(|name| &name.file).find(|name| !path.with_file_name(name).exists()) {
+        Some(name) => Err(format!("its segment {name} is missing")),
+        None => Ok(()),
+    }
+}
+
+fn look_at_segment(path: &Path, report: &mut FileReport) -> Result<(), String> {
+    let segment = Segment::open(path, true).map_err(|error| error.to_string())??;
+    report.model_version = segment.model_version().to_owned();
+    report.rows = segment.len();
     Ok(())
 }

@@ -1,33 +1,36 @@
 //! What the index holds, and the one way it changes: a product's new state replaces the old.
 //! Everything here runs under the index's write lock, so it copies vectors that are new and nothing else.
 
-use super::rows::{Part, RowId, Rows};
-use super::{IndexedProduct, build::Built};
-use crate::filter::Facets;
-use std::collections::HashMap;
+use super::IndexedProduct;
+use super::build::Built;
+use super::products::{Products, Records};
+use super::record::Product;
+use super::rows::{Body, Part, RowId, Rows, halved};
+use crate::filter::{Columns, Facets, Term};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Deletions remembered one by one, so that an older change that arrives late cannot bring a product back.
 const REMEMBERED_DELETIONS: usize = 4096;
-
-/// A product as the index knows it.
-#[derive(Clone, Debug)]
-pub(super) struct Product {
-    pub(super) id: Arc<str>,
-    /// The change it comes from.
-    pub(super) seq: u64,
-    pub(super) facets: Arc<Facets>,
-    /// In the order of the catalog.
-    pub(super) images: Vec<(Arc<str>, RowId)>,
-}
 
 /// A moment of a [`State`], for a snapshot.
 #[derive(Clone, Debug)]
 pub(super) struct Image {
     pub(super) seq: u64,
     pub(super) next_row: RowId,
-    pub(super) slots: Vec<Option<Arc<Product>>>,
+    pub(super) records: Records,
+    pub(super) terms: Vec<Option<Arc<Term>>>,
     pub(super) parts: Vec<Part>,
+}
+
+/// A build under way.
+#[derive(Debug)]
+struct Building {
+    /// The parts it replaces: from this one on, so many.
+    from: usize,
+    count: usize,
+    /// Rows that died since it began, with their slots.
+    died: Vec<(u32, RowId)>,
 }
 
 /// The whole of an index; see the [module](super).
@@ -38,17 +41,17 @@ pub(super) struct State {
     pub(super) seq: u64,
     /// Changes up to here are in, every one.
     floor: u64,
-    /// Products by slot; a row names its product by slot. Slots are reused: rows are told apart by liveness.
-    pub(super) slots: Vec<Option<Arc<Product>>>,
-    free: Vec<u32>,
-    by_id: HashMap<Arc<str>, u32>,
+    /// A row names its product by slot. Slots are reused: rows are told apart by liveness.
+    pub(super) products: Products,
+    pub(super) columns: Columns,
     /// Deleted products and the change that deleted them.
     gone: HashMap<Arc<str>, u64>,
-    /// Oldest first; the last takes new rows and has no graph.
+    /// Products whose rows were in a damaged file; any state of theirs is news.
+    lost: HashSet<Arc<str>>,
+    /// Sealed ones first, the largest in front; the last takes new rows.
     pub(super) parts: Vec<Part>,
     next_row: RowId,
-    /// While a build is under way: how many of the oldest parts it replaces, and rows that died since it began.
-    building: Option<(usize, Vec<RowId>)>,
+    building: Option<Building>,
     /// After a build that failed: no other before the rows have come this far.
     retry_at: RowId,
 }
@@ -59,69 +62,77 @@ impl State {
             dimension,
             seq: 0,
             floor: 0,
-            slots: Vec::new(),
-            free: Vec::new(),
-            by_id: HashMap::new(),
+            products: Products::default(),
+            columns: Columns::default(),
             gone: HashMap::new(),
-            parts: vec![Part::new(Rows::new(dimension), None)],
+            lost: HashSet::new(),
+            parts: vec![Part::open(Rows::new(dimension))],
             next_row: 0,
             building: None,
             retry_at: 0,
         }
     }
 
-    /// What a snapshot keeps; cheap, since vectors and graphs are shared.
+    /// What a snapshot keeps; cheap, since vectors, records and graphs are shared.
     pub(super) fn image(&self) -> Image {
-        Image { seq: self.seq, next_row: self.next_row, slots: self.slots.clone(), parts: self.parts.clone() }
+        Image {
+            seq: self.seq,
+            next_row: self.next_row,
+            records: self.products.records().clone(),
+            terms: self.columns.terms(),
+            parts: self.parts.clone(),
+        }
     }
 
-    /// What a snapshot kept, put back; every change up to its `seq` is in it.
-    pub(super) fn restored(dimension: usize, image: Image) -> Self {
+    /// What a snapshot kept, put back; every change up to its `seq` is in it, but for the `lost` products, which are not
+    /// among its records.
+    pub(super) fn restored(
+        dimension: usize,
+        image: Image,
+        columns: Columns,
+        lost: impl IntoIterator<Item = Arc<str>>,
+    ) -> Self {
         let mut state = Self::new(dimension);
         state.seq = image.seq;
         state.floor = image.seq;
         state.next_row = image.next_row;
         state.parts = image.parts;
-        state.parts.retain(|part| part.rows.len() > 0);
-        state.parts.push(Part::new(Rows::new(dimension), None));
-        for (slot, product) in image.slots.iter().enumerate() {
-            match product {
-                Some(product) => drop(state.by_id.insert(product.id.clone(), slot as u32)),
-                None => state.free.push(slot as u32),
-            }
-        }
-        state.slots = image.slots;
+        state.parts.retain(|part| part.len() > 0);
+        state.parts.push(Part::open(Rows::new(dimension)));
+        state.products = Products::restored(image.records);
+        state.columns = columns;
+        state.lost = lost.into_iter().collect();
         state
     }
 
-    pub(super) fn product(&self, product_id: &str) -> Option<&Arc<Product>> {
-        let slot = *self.by_id.get(product_id)?;
-        self.slots[slot as usize].as_ref()
+    pub(super) fn product(&self, product_id: &str) -> Option<Product> {
+        self.products.get(self.products.slot(product_id)?)
     }
 
-    pub(super) fn slot(&self, product_id: &str) -> Option<u32> {
-        self.by_id.get(product_id).copied()
+    pub(super) fn facets(&self, product: &Product) -> Facets {
+        self.columns.facets(&product.coded)
     }
 
-    pub(super) fn products(&self) -> usize {
-        self.by_id.len()
-    }
-
+    /// Live rows.
     pub(super) fn live_rows(&self) -> usize {
         self.parts.iter().map(Part::live).sum()
     }
 
     /// Rows, dead ones too.
     pub(super) fn rows(&self) -> usize {
-        self.parts.iter().map(|part| part.rows.len()).sum()
+        self.parts.iter().map(Part::len).sum()
     }
 
-    /// The vector of a live row.
-    pub(super) fn vector(&self, id: RowId) -> Option<&[f32]> {
-        self.parts.iter().find_map(|part| {
-            let position = part.live_position(id)?;
-            Some(part.rows.vector(position))
+    /// Hands over the vector of a live row.
+    pub(super) fn with_vector<T>(&self, slot: u32, id: RowId, look: impl FnOnce(&[half::f16]) -> T) -> Option<T> {
+        self.parts.iter().find_map(|part| Some((part, part.find(slot, id)?))).map(|(part, position)| {
+            let mut buffer = Vec::new();
+            look(part.vector(position, &mut buffer))
         })
+    }
+
+    pub(super) fn next_row(&self) -> RowId {
+        self.next_row
     }
 
     /// Notes a change that concerns no product here.
@@ -133,75 +144,65 @@ impl State {
     pub(super) fn apply(&mut self, seq: u64, product_id: &str, new: Option<IndexedProduct>) -> bool {
         let known = self.product(product_id).map(|product| product.seq);
         let known = known.or_else(|| self.gone.get(product_id).copied());
-        if seq <= self.floor || known.is_some_and(|known| seq <= known) {
+        let healed = !self.lost.is_empty() && self.lost.remove(product_id);
+        if !healed && (seq <= self.floor || known.is_some_and(|known| seq <= known)) {
             return false;
         }
         self.seq = self.seq.max(seq);
         match new {
-            Some(new) => self.put(seq, new),
+            Some(new) => self.put(seq, &new),
             None => self.remove(seq, product_id),
         }
         true
     }
 
-    fn put(&mut self, seq: u64, new: IndexedProduct) {
-        let slot = self.slot_for(&new.product_id);
-        let old = self.slots[slot as usize].take();
-        let (id, old_images) = match &old {
-            Some(old) => (old.id.clone(), old.images.as_slice()),
-            None => (Arc::from(new.product_id.as_str()), &[][..]),
-        };
+    fn put(&mut self, seq: u64, new: &IndexedProduct) {
+        let slot = self.products.slot_for(&new.product_id);
+        let old = self.products.get(slot);
         // Rows of images whose vector did not change stay: a new price touches no vector.
-        let mut kept: HashMap<&str, (&Arc<str>, RowId)> = HashMap::with_capacity(old_images.len());
-        for (image_id, row) in old_images {
+        let mut kept: HashMap<&str, (&Arc<str>, RowId)> = HashMap::new();
+        for (image_id, row) in old.iter().flat_map(|old| &old.images) {
             kept.insert(image_id, (image_id, *row));
         }
         let mut images = Vec::with_capacity(new.images.len());
         for image in &new.images {
+            let vector = halved(&image.embedding);
             let unchanged = kept
                 .get(image.image_id.as_str())
-                .filter(|(_, row)| self.vector(*row) == Some(image.embedding.as_slice()));
+                .filter(|(_, row)| self.with_vector(slot, *row, |held| held == vector) == Some(true));
             match unchanged {
                 Some(&(image_id, row)) => {
                     images.push((image_id.clone(), row));
                     kept.remove(image.image_id.as_str());
                 }
                 None => {
-                    let row = self.push_row(slot, &image.embedding);
+                    let row = self.push_row(slot, &vector);
                     images.push((Arc::from(image.image_id.as_str()), row));
                 }
             }
         }
         for (_, row) in kept.into_values() {
-            self.kill(row);
+            self.kill(slot, row);
         }
-        let facets = match &old {
-            Some(old) if *old.facets == new.facets => old.facets.clone(),
-            _ => Arc::new(new.facets),
+        let coded = match &old {
+            Some(old) if self.columns.facets(&old.coded) == new.facets => old.coded.clone(),
+            old => {
+                if let Some(old) = old {
+                    self.columns.remove(slot, &old.coded);
+                }
+                self.columns.insert(slot, &new.facets)
+            }
         };
+        let id = old.map_or_else(|| Arc::from(new.product_id.as_str()), |old| old.id);
         self.gone.remove(&id);
-        self.by_id.insert(id.clone(), slot);
-        self.slots[slot as usize] = Some(Arc::new(Product { id, seq, facets, images }));
-    }
-
-    fn slot_for(&mut self, product_id: &str) -> u32 {
-        if let Some(slot) = self.by_id.get(product_id) {
-            return *slot;
-        }
-        self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            (self.slots.len() - 1) as u32
-        })
+        self.products.put(slot, &Product { id, seq, coded, images });
     }
 
     fn remove(&mut self, seq: u64, product_id: &str) {
-        if let Some(slot) = self.by_id.remove(product_id)
-            && let Some(product) = self.slots[slot as usize].take()
-        {
-            for (_, row) in &product.images {
-                self.kill(*row);
-            }
-            self.free.push(slot);
+        if let Some((slot, product)) = self.products.remove(product_id) {
+            let Product { coded, images, .. } = &product;
+            self.columns.remove(slot, coded);
+            images.iter().for_each(|(_, row)| self.kill(slot, *row));
         }
         self.gone.insert(Arc::from(product_id), seq);
         if self.gone.len() > REMEMBERED_DELETIONS {
@@ -219,64 +220,65 @@ impl State {
         self.gone.retain(|_, seq| *seq > floor);
     }
 
-    fn push_row(&mut self, slot: u32, vector: &[f32]) -> RowId {
+    fn push_row(&mut self, slot: u32, vector: &[half::f16]) -> RowId {
         let id = self.next_row;
         self.next_row += 1;
-        if let Some(tail) = self.parts.last_mut() {
-            Arc::make_mut(&mut tail.rows).push(id, slot, vector);
+        if let Some(Part { body: Body::Open(rows), .. }) = self.parts.last_mut() {
+            Arc::make_mut(rows).push(id, slot, vector);
         }
         id
     }
 
-    fn kill(&mut self, id: RowId) {
+    fn kill(&mut self, slot: u32, id: RowId) {
         for part in &mut self.parts {
-            if part.kill(id) {
+            if part.kill(slot, id) {
                 break;
             }
         }
-        if let Some((_, died)) = &mut self.building {
-            died.push(id);
+        if let Some(building) = &mut self.building {
+            building.died.push((slot, id));
         }
     }
 
-    /// Starts a build over every part there is: they take no new rows from here on.
-    pub(super) fn begin_build(&mut self) -> Option<Vec<Part>> {
-        if self.building.is_some() {
+    /// Starts a build over the parts from `from` on: they take no new rows from here on.
+    pub(super) fn begin_build(&mut self, from: usize) -> Option<Vec<Part>> {
+        if self.building.is_some() || from >= self.parts.len() {
             return None;
         }
-        let parts = self.parts.clone();
-        self.building = Some((parts.len(), Vec::new()));
-        self.parts.push(Part::new(Rows::new(self.dimension), None));
+        let parts = self.parts[from..].to_vec();
+        self.building = Some(Building { from, count: parts.len(), died: Vec::new() });
+        self.parts.push(Part::open(Rows::new(self.dimension)));
         Some(parts)
     }
 
-    /// Puts what was built in the place of what it was built from: graph and the rows it covers, and those it
-    /// cannot reach, which are scanned. `None`: the build failed, all stays.
+    /// Puts what was built in the place of what it was built from: rows under a graph, and those it cannot reach, which
+    /// are scanned. `None`: the build failed, all stays.
     /// Gives back what was replaced, to be freed without the lock.
     pub(super) fn end_build(&mut self, built: Option<Built>) -> Vec<Part> {
-        let Some((replaced, died)) = self.building.take() else {
+        let Some(Building { from, count, died }) = self.building.take() else {
             return Vec::new();
         };
-        let Some((rows, graph, unreachable)) = built else {
+        let Some(Built { sealed, open }) = built else {
             self.retry_at = self.next_row + self.live_rows() as RowId / 4 + 1;
             return Vec::new();
         };
-        let mut base = Part::new(rows, graph);
-        let mut stray = Part::new(unreachable, None);
-        for position in 0..stray.rows.len() {
-            base.kill(stray.rows.id(position));
+        let mut made: Vec<Part> = sealed.map(Part::sealed).into_iter().collect();
+        let mut open = Part::open(open);
+        open.stray = !made.is_empty();
+        if let Some(sealed) = made.first_mut() {
+            for (slot, id) in open.owners().iter().zip(open.ids()) {
+                sealed.kill(*slot, *id);
+            }
         }
-        for id in died {
-            base.kill(id);
-            stray.kill(id);
+        for (slot, id) in died {
+            for part in made.iter_mut().chain([&mut open]) {
+                part.kill(slot, id);
+            }
         }
-        let rest = self.parts.split_off(replaced);
-        let old = std::mem::replace(&mut self.parts, vec![base]);
-        if stray.live() > 0 {
-            self.parts.push(stray);
+        if open.live() > 0 {
+            made.push(open);
         }
-        self.parts.extend(rest);
-        old
+        self.parts.splice(from..from + count, made).collect()
     }
 
     pub(super) fn is_building(&self) -> bool {

@@ -44,7 +44,7 @@ thread_local! {
 }
 
 /// How near a row is.
-pub(super) fn near(codes: &Codes, query: &[Block], position: u32) -> Near {
+pub(super) fn near(codes: &Codes<'_>, query: &[Block], position: u32) -> Near {
     let mut scores = Vec::with_capacity(1);
     codes.dots(query, &[position], &mut scores);
     Near::new(scores[0], position)
@@ -52,7 +52,7 @@ pub(super) fn near(codes: &Codes, query: &[Block], position: u32) -> Near {
 
 /// From `here` to the nearest row that steps to ever nearer neighbours reach.
 pub(super) fn greedy<'a>(
-    codes: &Codes,
+    codes: &Codes<'_>,
     query: &[Block],
     mut here: Near,
     neighbours: impl Fn(u32) -> &'a [u32],
@@ -72,7 +72,7 @@ pub(super) fn greedy<'a>(
 /// The `ef` accepted rows nearest to `query` that a walk from `starts` finds, nearest first. Rows that are not accepted
 /// are walked through, so a narrow filter makes the walk longer: `None` when it looked at more than `budget` rows.
 pub(super) fn beam<'a>(
-    codes: &Codes,
+    codes: &Codes<'_>,
     query: &[Block],
     starts: &[Near],
     (ef, budget): (usize, usize),

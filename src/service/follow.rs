@@ -117,7 +117,9 @@ impl Follower {
     where
         F: Fn(&str, &str) -> Result<Option<IndexRecord>, CatalogError>,
     {
-        if !reaches(&self.live(), change, &record) {
+        let live = self.live();
+        if !reaches(&live, change, &record) {
+            live.index.distrust();
             self.missed.store(true, Ordering::Release);
         }
         let mut next = self.next();
@@ -150,7 +152,7 @@ impl Follower {
     /// Writes a snapshot, unless a change is missing: an older snapshot and a replay heal that, a new one would hide
     /// it for good.
     pub(super) fn snapshot(&self) -> Result<(), IndexError> {
-        if self.is_whole() { self.live().index.snapshot() } else { Ok(()) }
+        self.live().index.snapshot()
     }
 }
 
@@ -173,7 +175,7 @@ where
 fn open(dir: &Path, analyzer: Analyzer, catalog: &Catalog) -> Result<Live, ServiceError> {
     let version = analyzer.model().version().to_owned();
     let config = IndexConfig { dimension: EMBEDDING_DIM, model_version: version.clone(), ..IndexConfig::default() };
-    let mut index = Index::open(dir, config.clone())?.0;
+    let (mut index, opened) = Index::open(dir, config.clone())?;
     let last = catalog.last_seq()?;
     if index.seq() > last {
         // The store was put back from an older copy: what the index knows beyond it never happened.
@@ -184,6 +186,8 @@ fn open(dir: &Path, analyzer: Analyzer, catalog: &Catalog) -> Result<Live, Servi
     }
     if index.seq() == 0 {
         fill(&index, catalog, &version)?;
+    } else {
+        heal(&index, catalog, &version, &opened.lost)?;
     }
     Ok(Live { analyzer, index })
 }
@@ -200,6 +204,19 @@ fn fill(index: &Index, catalog: &Catalog, version: &str) -> Result<(), ServiceEr
             index.apply(seq, &id, Some(indexed(record, version)))?;
         }
     }
+}
+
+/// Brings the products whose rows were in a damaged file.
+fn heal(index: &Index, catalog: &Catalog, version: &str, lost: &[String]) -> Result<(), ServiceError> {
+    if !lost.is_empty() {
+        tracing::warn!(products = lost.len(), "bringing back what a damaged file of the index held");
+    }
+    for id in lost {
+        let record = catalog.index_record(version, id)?;
+        let seq = record.as_ref().map_or(index.seq(), |record| record.product.seq);
+        index.apply(seq, id, record.map(|record| indexed(record, version)))?;
+    }
+    Ok(())
 }
 
 /// What the index holds of a product: its facets, and the images seen by the model of this index. Versions never mix.

@@ -11,6 +11,11 @@ pub(in crate::index) const LANES: usize = 64;
 #[repr(C, align(64))]
 pub(in crate::index) struct Block(pub(in crate::index) [i8; LANES]);
 
+// SAFETY: an array of bytes as long as its alignment: no padding, and any bits are a value.
+unsafe impl bytemuck::Zeroable for Block {}
+// SAFETY: see above.
+unsafe impl bytemuck::Pod for Block {}
+
 /// Rows fetched ahead of the one that is multiplied: a fetch from memory takes as long as about eight products.
 const AHEAD: usize = 8;
 
@@ -29,7 +34,8 @@ static DOTS: LazyLock<Dots> = LazyLock::new(|| {
     portable
 });
 
-/// Dot products of `query` with the rows of `codes` at `positions`, into `out`, which is emptied first. Rows have as many blocks as the query. Products of up to 100,000 blocks cannot overflow.
+/// Dot products of `query` with the rows of `codes` at `positions`, into `out`, which is emptied first. Rows have as many
+/// blocks as the query. Products of up to 2,000 blocks cannot overflow.
 pub(in crate::index) fn dots(query: &[Block], codes: &[Block], positions: &[u32], out: &mut Vec<i32>) {
     DOTS(query, codes, positions, out);
 }

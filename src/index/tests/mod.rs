@@ -5,8 +5,9 @@ mod model;
 mod recall;
 mod reference;
 
-use super::{Hit, Index, IndexConfig, IndexedImage, IndexedProduct, SearchRequest};
+use super::{Hit, Index, IndexConfig, IndexedImage, IndexedProduct, SearchRequest, inspect};
 use crate::filter::Facets;
+use half::f16;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -15,10 +16,11 @@ fn config(dimension: usize, exact_rows: usize) -> IndexConfig {
     IndexConfig { dimension, exact_rows, model_version: "test".to_owned(), ..IndexConfig::default() }
 }
 
-fn unit(mut vector: Vec<f32>) -> Vec<f32> {
+/// Of unit length, and of values that half precision holds: the index gives back what it was given.
+#[allow(clippy::needless_pass_by_value)] // Of vectors that are made for it.
+fn unit(vector: Vec<f32>) -> Vec<f32> {
     let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
-    vector.iter_mut().for_each(|value| *value /= length);
-    vector
+    vector.iter().map(|value| f16::from_f32(value / length).to_f32()).collect()
 }
 
 /// Nearly normal, from three uniform numbers.
