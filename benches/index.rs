@@ -1,17 +1,29 @@
-//! Recall against searches a second, memory and build rate of the index: `cargo bench --bench index -- [--rows 50000]
-//! [--queries 1000] [--connections 16] [--ef-construction 128] [--out FOLDER]`. One thread searches, ten neighbours a query;
-//! truth is the index's own exact scan. `--out` writes vectors and queries (f32, row-major) and the truth (u32), on which
-//! `python -m scripts.index_peers FOLDER` measures hnswlib and usearch.
+//! The index on drawn vectors: `cargo bench --bench index -- [OPTIONS]`.
 //!
-//! Vectors are of unit length and 256 values, in clusters, of an intrinsic dimension of about 32: embeddings of photos are
-//! of that kind.
+//! | option | |
+//! | --- | --- |
+//! | `--rows 50000`, `--queries 1000` | how many; ten neighbours a query, one thread searches |
+//! | `--connections 16`, `--ef-construction 128` | how the graph is made |
+//! | `--dir FOLDER` | keeps the index there: a second run opens it instead of building |
+//! | `--on-disk` | leaves vectors in their files |
+//! | `--out FOLDER` | writes vectors, queries and truth, on which `python -m scripts.index_peers FOLDER` measures others, and this curve as `ours.json` |
+//! | `--filters` | recall and time under filters, by how much passes |
+//! | `--churn` | ten rounds in which a fifth of the rows is deleted and added again |
+//! | `--busy` | how long changes take while segments are built |
+//!
+//! Truth is the index's own exact scan. Vectors are of unit length and 256 values, in clusters, of an intrinsic dimension of
+//! about 32: embeddings of photos are of that kind.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use std::path::PathBuf;
+use serde_json::json;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
-use vitrine::filter::Facets;
+use vitrine::filter::{Facets, Filter};
 use vitrine::index::{Index, IndexConfig, IndexedImage, IndexedProduct, SearchRequest};
 
 const DIMENSION: usize = 256;
@@ -25,32 +37,56 @@ fn gauss(rng: &mut Pcg64) -> f32 {
     (-2.0 * u.ln()).sqrt() * (std::f32::consts::TAU * v).cos()
 }
 
-/// `count` vectors: a cluster's center, a step along each of the axes that all share, and a little noise.
-fn vectors(count: usize) -> Vec<Vec<f32>> {
-    let mut rng = Pcg64::seed_from_u64(1);
-    let mut draw = |rows: usize| -> Vec<Vec<f32>> {
-        (0..rows).map(|_| (0..DIMENSION).map(|_| gauss(&mut rng)).collect()).collect()
-    };
-    let (centers, axes) = (draw(CLUSTERS), draw(INTRINSIC));
-    let mut rng = Pcg64::seed_from_u64(2);
-    (0..count)
-        .map(|_| {
-            let mut v = centers[rng.random_range(0..CLUSTERS)].clone();
-            for axis in &axes {
-                let along = 0.35 * gauss(&mut rng);
-                v.iter_mut().zip(axis).for_each(|(v, a)| *v += along * a);
-            }
-            v.iter_mut().for_each(|v| *v += 0.05 * gauss(&mut rng));
-            let length = v.iter().map(|v| v * v).sum::<f32>().sqrt();
-            v.iter().map(|v| v / length).collect()
-        })
-        .collect()
+/// Vectors without an end: a cluster's center, a step along each of the axes that all share, and a little noise.
+struct Draw {
+    centers: Vec<Vec<f32>>,
+    axes: Vec<Vec<f32>>,
+    rng: Pcg64,
 }
 
-/// Resident memory in MB, as Linux counts it.
-fn resident() -> f64 {
+impl Draw {
+    fn new(seed: u64) -> Self {
+        let mut rng = Pcg64::seed_from_u64(1);
+        let mut draw = |rows: usize| -> Vec<Vec<f32>> {
+            (0..rows).map(|_| (0..DIMENSION).map(|_| gauss(&mut rng)).collect()).collect()
+        };
+        let (centers, axes) = (draw(CLUSTERS), draw(INTRINSIC));
+        Self { centers, axes, rng: Pcg64::seed_from_u64(seed) }
+    }
+}
+
+impl Iterator for Draw {
+    /// The cluster and the vector.
+    type Item = (usize, Vec<f32>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let cluster = self.rng.random_range(0..CLUSTERS);
+        let mut v = self.centers[cluster].clone();
+        for axis in &self.axes {
+            let along = 0.35 * gauss(&mut self.rng);
+            v.iter_mut().zip(axis).for_each(|(v, a)| *v += along * a);
+        }
+        v.iter_mut().for_each(|v| *v += 0.05 * gauss(&mut self.rng));
+        let length = v.iter().map(|v| v * v).sum::<f32>().sqrt();
+        Some((cluster, v.iter().map(|v| v / length).collect()))
+    }
+}
+
+/// Product `i` of `rows`: its price does not go with its vector, its zone does.
+fn product(i: usize, rows: usize, (cluster, embedding): (usize, Vec<f32>)) -> IndexedProduct {
+    let image = IndexedImage { image_id: String::from("a"), embedding };
+    let facets = Facets {
+        price: Some((i as u64 * 7919 % rows as u64) as f64),
+        attributes: [("zone".to_owned(), vec![cluster.to_string()])].into(),
+        ..Facets::default()
+    };
+    IndexedProduct { product_id: i.to_string(), facets, images: vec![image] }
+}
+
+/// Memory of this process in MB, as Linux counts it.
+fn memory(what: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(what));
     line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }
 
@@ -59,76 +95,221 @@ fn ids(index: &Index, query: &[f32], request: &SearchRequest<'_>) -> Vec<u32> {
     hits.iter().map(|hit| hit.product_id.parse().unwrap()).collect()
 }
 
-fn bytes<T: Copy, const N: usize>(values: impl Iterator<Item = T>, to: impl Fn(T) -> [u8; N]) -> Vec<u8> {
-    values.flat_map(to).collect()
+fn truth(index: &Index, queries: &[Vec<f32>], filter: Option<&Filter>) -> Vec<HashSet<u32>> {
+    let request = SearchRequest { k: K, filter, exact: true, ..SearchRequest::default() };
+    queries.iter().map(|query| ids(index, query, &request).into_iter().collect()).collect()
+}
+
+/// Recall, searches a second, and the times in microseconds that half and all but a hundredth of the searches keep to.
+fn measure(index: &Index, queries: &[Vec<f32>], truth: &[HashSet<u32>], request: &SearchRequest<'_>) -> [f64; 4] {
+    let mut times = Vec::with_capacity(queries.len());
+    let (mut found, mut wanted, begun) = (0, 0, Instant::now());
+    for (query, truth) in queries.iter().zip(truth) {
+        let one = Instant::now();
+        let hits = index.search(query, request).unwrap();
+        times.push(one.elapsed().as_secs_f64() * 1e6);
+        found += hits.iter().filter(|hit| truth.contains(&hit.product_id.parse().unwrap())).count();
+        wanted += truth.len();
+    }
+    let rate = queries.len() as f64 / begun.elapsed().as_secs_f64();
+    let [half, most] = shares(&mut times);
+    [found as f64 / wanted.max(1) as f64, rate, half, most]
+}
+
+/// What half and all but a hundredth keep to.
+fn shares(times: &mut [f64]) -> [f64; 2] {
+    times.sort_by(f64::total_cmp);
+    [0.5, 0.99].map(|share| times[((times.len() - 1) as f64 * share) as usize])
+}
+
+fn write_f32(out: &mut impl Write, vector: &[f32]) {
+    vector.iter().for_each(|value| out.write_all(&value.to_le_bytes()).unwrap());
+}
+
+fn fill(index: &Index, rows: usize, out: Option<&Path>) {
+    let mut file = out.map(|folder| BufWriter::new(File::create(folder.join("vectors.f32")).unwrap()));
+    let begun = Instant::now();
+    for (i, drawn) in Draw::new(2).take(rows).enumerate() {
+        if let Some(file) = &mut file {
+            write_f32(file, &drawn.1);
+        }
+        index.apply(i as u64 + 1, &i.to_string(), Some(product(i, rows, drawn))).unwrap();
+    }
+    let applied = begun.elapsed().as_secs_f64();
+    index.settle();
+    let all = begun.elapsed().as_secs_f64();
+    println!("drawn and applied in {applied:.0} s, built when {all:.0} s had passed");
+}
+
+fn curve(index: &Index, queries: &[Vec<f32>], out: Option<&Path>) {
+    let begun = Instant::now();
+    let truth = truth(index, queries, None);
+    println!("exact: {:.0} searches/s", queries.len() as f64 / begun.elapsed().as_secs_f64());
+    println!("   ef  recall@{K}  searches/s   p50 us   p99 us");
+    let mut points = Vec::new();
+    for ef in [10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512] {
+        let request = SearchRequest { k: K, ef: Some(ef), ..SearchRequest::default() };
+        let [recall, rate, half, most] = measure(index, queries, &truth, &request);
+        println!("{ef:5}  {recall:9.4}  {rate:10.0}  {half:7.0}  {most:7.0}");
+        points.push(json!([recall, rate]));
+    }
+    if let Some(folder) = out {
+        let mut file = BufWriter::new(File::create(folder.join("queries.f32")).unwrap());
+        queries.iter().for_each(|query| write_f32(&mut file, query));
+        let mut file = BufWriter::new(File::create(folder.join("truth.u32")).unwrap());
+        for truth in &truth {
+            truth.iter().for_each(|id| file.write_all(&id.to_le_bytes()).unwrap());
+        }
+        let curve = json!({"vitrine": {"curve": points, "bytes": index.stats().bytes / index.stats().images.max(1)}});
+        std::fs::write(folder.join("ours.json"), curve.to_string()).unwrap();
+    }
+}
+
+fn filters(index: &Index, rows: usize, queries: &[Vec<f32>]) {
+    println!("passing  by price: recall, p50 us, p99 us   by zone: recall, p50 us, p99 us");
+    let queries = &queries[..queries.len().min(200)];
+    for share in [1.0, 0.5, 0.1, 0.01, 0.001, 0.0001] {
+        let price = json!({"price": {"lt": rows as f64 * share}});
+        let zones = ((CLUSTERS as f64 * share).round() as usize).max(1);
+        // Where one cluster is more than wanted, the price takes a part of it.
+        let rest = rows as f64 * (share * CLUSTERS as f64 / zones as f64).min(1.0);
+        let zone = match zones {
+            CLUSTERS => json!({"not": {"attributes.zone": "none"}}),
+            _ => {
+                json!({"attributes.zone": (0..zones).map(|z| z.to_string()).collect::<Vec<_>>(), "price": {"lt": rest}})
+            }
+        };
+        let [by_price, by_zone] = [price, zone].map(|filter| {
+            let filter = Filter::parse(&filter).unwrap();
+            let truth = truth(index, queries, Some(&filter));
+            let request = SearchRequest { k: K, filter: Some(&filter), ..SearchRequest::default() };
+            measure(index, queries, &truth, &request)
+        });
+        let [a, _, b, c] = by_price;
+        let [d, _, e, f] = by_zone;
+        println!("{:7.2}%  {a:16.4}, {b:6.0}, {c:6.0}   {d:15.4}, {e:6.0}, {f:6.0}", 100.0 * share);
+    }
+}
+
+fn churn(index: &Index, rows: usize, queries: &[Vec<f32>]) {
+    let request = SearchRequest { k: K, ..SearchRequest::default() };
+    let state = |round: usize| {
+        let stats = index.stats();
+        let [recall, rate, ..] = measure(index, queries, &truth(index, queries, None), &request);
+        println!(
+            "round {round}: recall {recall:.4}, {rate:.0} searches/s, {} segments, {} dead, {} bytes a row",
+            stats.segments,
+            stats.dead_rows,
+            stats.bytes / stats.images.max(1)
+        );
+    };
+    state(0);
+    let all: Vec<(usize, Vec<f32>)> = Draw::new(2).take(rows).collect();
+    let mut rng = Pcg64::seed_from_u64(7);
+    let mut seq = rows as u64;
+    for round in 1..=10 {
+        let gone: Vec<usize> = (0..rows).filter(|_| rng.random_range(0..5) == 0).collect();
+        for i in &gone {
+            seq += 1;
+            index.apply(seq, &i.to_string(), None).unwrap();
+        }
+        let ghosts: HashSet<u32> = gone.iter().map(|i| *i as u32).collect();
+        let found = queries.iter().flat_map(|query| ids(index, query, &request));
+        assert!(found.filter(|id| ghosts.contains(id)).count() == 0, "a ghost");
+        for i in &gone {
+            seq += 1;
+            index.apply(seq, &i.to_string(), Some(product(*i, rows, all[*i].clone()))).unwrap();
+        }
+        index.settle();
+        state(round);
+    }
+}
+
+fn busy(index: &Index, rows: usize) {
+    let mut times = Vec::new();
+    let mut seq = index.seq();
+    let mut i = rows;
+    // New rows until two builds have come and gone.
+    let (mut builds, mut was) = (0, false);
+    for drawn in Draw::new(5) {
+        seq += 1;
+        let product = product(i, rows, drawn);
+        let begun = Instant::now();
+        index.apply(seq, &i.to_string(), Some(product)).unwrap();
+        times.push(begun.elapsed().as_secs_f64() * 1e3);
+        i += 1;
+        let building = index.stats().building;
+        builds += usize::from(was && !building);
+        was = building;
+        if builds == 2 || i > 2 * rows + 200_000 {
+            break;
+        }
+    }
+    let count = times.len();
+    let [half, most] = shares(&mut times);
+    let longest = times[count - 1];
+    println!("{count} changes beside {builds} builds: p50 {half:.3} ms, p99 {most:.3} ms, longest {longest:.1} ms");
 }
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let after = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1));
     let number = |name: &str, other: usize| after(name).map_or(other, |text| text.parse().unwrap());
-    let (rows, queries) = (number("--rows", 50_000), number("--queries", 1000));
-    let all = vectors(rows + queries);
-    let (rows, queries) = all.split_at(rows);
-    let before = resident();
+    let is_set = |name: &str| arguments.iter().any(|a| a == name);
+    let rows = number("--rows", 50_000);
+    let out = after("--out").map(PathBuf::from);
+    if let Some(folder) = &out {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    let queries: Vec<Vec<f32>> = Draw::new(3).map(|(_, v)| v).take(number("--queries", 1000)).collect();
+    let before = memory("VmRSS:");
     let plain = IndexConfig::default();
     let config = IndexConfig {
         dimension: DIMENSION,
-        exact_rows: rows.len(),
         connections: number("--connections", plain.connections),
         ef_construction: number("--ef-construction", plain.ef_construction),
+        vectors_on_disk: is_set("--on-disk"),
         ..plain
     };
-    let index = Index::in_memory(config);
     let begun = Instant::now();
-    for (i, embedding) in rows.iter().enumerate() {
-        let image = IndexedImage { image_id: String::from("a"), embedding: embedding.clone() };
-        let product = IndexedProduct { product_id: i.to_string(), facets: Facets::default(), images: vec![image] };
-        index.apply(i as u64 + 1, &i.to_string(), Some(product)).unwrap();
+    let index = match after("--dir") {
+        Some(dir) => Index::open(Path::new(dir), config).unwrap().0,
+        None => Index::in_memory(config),
+    };
+    if index.seq() == 0 {
+        fill(&index, rows, out.as_deref());
+        let begun = Instant::now();
+        index.snapshot().unwrap();
+        println!("snapshot in {:.1} s", begun.elapsed().as_secs_f64());
+    } else {
+        println!("opened in {:.2} s", begun.elapsed().as_secs_f64());
     }
-    let applied = begun.elapsed().as_secs_f64();
-    index.settle();
-    let built = begun.elapsed().as_secs_f64() - applied;
     let stats = index.stats();
+    let a_row = |bytes: usize| bytes as f64 / stats.images.max(1) as f64;
     println!(
-        "{} rows: {:.0}/s applied, {:.0}/s built; {:.0} bytes a row for vectors and graph, {:.0} resident with products",
-        rows.len(),
-        rows.len() as f64 / applied,
-        rows.len() as f64 / built,
-        stats.bytes as f64 / rows.len() as f64,
-        (resident() - before) * 1048576.0 / rows.len() as f64,
+        "{} rows in {} segments, {} scanned: {:.0} bytes a row, {:.0} a product",
+        stats.images,
+        stats.segments,
+        stats.scanned_rows,
+        a_row(stats.bytes),
+        a_row(stats.product_bytes)
     );
-    let exact = SearchRequest { k: K, exact: true, ..SearchRequest::default() };
-    let begun = Instant::now();
-    let truth: Vec<Vec<u32>> = queries.iter().map(|query| ids(&index, query, &exact)).collect();
-    println!("exact: {:.0} searches/s", queries.len() as f64 / begun.elapsed().as_secs_f64());
-    if let Some(folder) = after("--out").map(PathBuf::from) {
-        std::fs::create_dir_all(&folder).unwrap();
-        let floats = |of: &[Vec<f32>]| bytes(of.iter().flatten().copied(), f32::to_le_bytes);
-        std::fs::write(folder.join("vectors.f32"), floats(rows)).unwrap();
-        std::fs::write(folder.join("queries.f32"), floats(queries)).unwrap();
-        std::fs::write(folder.join("truth.u32"), bytes(truth.iter().flatten().copied(), u32::to_le_bytes)).unwrap();
+    if !is_set("--no-curve") {
+        curve(&index, &queries, out.as_deref());
     }
-    println!("   ef  recall@{K}  searches/s   p50 us   p99 us");
-    for ef in [10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512] {
-        let request = SearchRequest { k: K, ef: Some(ef), ..SearchRequest::default() };
-        let mut times = Vec::new();
-        let (mut found, begun) = (0, Instant::now());
-        for (query, truth) in queries.iter().zip(&truth) {
-            let one = Instant::now();
-            let hits = index.search(query, &request).unwrap();
-            times.push(one.elapsed().as_secs_f64() * 1e6);
-            found += hits.iter().filter(|hit| truth.contains(&hit.product_id.parse().unwrap())).count();
-        }
-        let took = begun.elapsed().as_secs_f64();
-        times.sort_by(f64::total_cmp);
-        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-        println!(
-            "{ef:5}  {:9.4}  {:10.0}  {:7.0}  {:7.0}",
-            found as f64 / (K * queries.len()) as f64,
-            queries.len() as f64 / took,
-            at(0.5),
-            at(0.99)
-        );
+    if is_set("--filters") {
+        filters(&index, rows, &queries);
     }
+    if is_set("--churn") {
+        churn(&index, rows, &queries);
+    }
+    if is_set("--busy") {
+        busy(&index, rows);
+    }
+    println!(
+        "resident {:.0} MB more than before, {:.0} of it not of files; at most {:.0} MB",
+        memory("VmRSS:") - before,
+        memory("RssAnon:") - before,
+        memory("VmHWM:")
+    );
 }

@@ -11,7 +11,6 @@ use super::walk::Near;
 use super::{Hit, IndexConfig, SearchRequest};
 use crate::filter::Compiled;
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 use roaring::RoaringBitmap;
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -162,19 +161,17 @@ impl<'a> Allowed<'a> {
 /// A query, and what it needs to be compared with vectors.
 struct Query<'a> {
     vector: &'a [f32],
-    /// Where a vector that is read is put, and one that is widened.
+    /// Where a vector that is read is put.
     read: Vec<f16>,
-    wide: Vec<f32>,
 }
 
 impl<'a> Query<'a> {
     fn new(vector: &'a [f32]) -> Self {
-        Self { vector, read: Vec::new(), wide: vec![0.0; vector.len()] }
+        Self { vector, read: Vec::new() }
     }
 
     fn score(&mut self, part: &Part, position: usize) -> f32 {
-        part.vector(position, &mut self.read).convert_to_f32_slice(&mut self.wide);
-        kernel::similarity(self.vector, &self.wide)
+        kernel::similarity(self.vector, part.vector(position, &mut self.read))
     }
 }
 

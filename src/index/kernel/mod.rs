@@ -2,9 +2,11 @@
 //! Portable code the compiler turns into SIMD: the same operations in the same order everywhere, so the same
 //! bits out. No `f32::mul_add`: without a target that has it, it becomes a call to libm a value.
 
+pub(super) mod half;
 pub(super) mod int8;
 
 use super::IndexError;
+use ::half::f16;
 
 /// Independent sums; 4 registers of 4 lanes hide the latency of the addition on SSE2.
 const LANES: usize = 16;
@@ -37,9 +39,9 @@ fn halved<const ALL: usize, const HALF: usize>(sums: [f32; ALL]) -> [f32; HALF] 
     std::array::from_fn(|lane| sums[lane] + sums[lane + HALF])
 }
 
-/// Similarity of two unit vectors, -1 to 1: rounding may carry the dot product just outside.
-pub(super) fn similarity(a: &[f32], b: &[f32]) -> f32 {
-    dot(a, b).clamp(-1.0, 1.0)
+/// Similarity of two unit vectors, one as it is kept, -1 to 1: rounding may carry the dot product just outside.
+pub(super) fn similarity(a: &[f32], b: &[f16]) -> f32 {
+    half::dot(a, b).clamp(-1.0, 1.0)
 }
 
 /// `vector` has the dimension, is finite, and has length 1.
