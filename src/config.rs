@@ -88,12 +88,24 @@ pub struct DataConfig {
     /// Folder of the catalog, its photos and index snapshots; made when it is not there
     #[arg(long, env = "VITRINE_DATA_DIR", default_value_os_t = Self::default().data_dir)]
     pub data_dir: PathBuf,
+    /// Where the index keeps vectors: in memory, some 920 bytes an image, or on disk, some 410
+    #[arg(long, env = "VITRINE_INDEX_VECTORS", value_enum, default_value_t = Self::default().index_vectors)]
+    pub index_vectors: IndexVectors,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { data_dir: PathBuf::from("./vitrine-data") }
+        Self { data_dir: PathBuf::from("./vitrine-data"), index_vectors: IndexVectors::Memory }
     }
+}
+
+/// Where the index keeps the vectors that the nearest are scored by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum IndexVectors {
+    /// Mapped with the rest.
+    Memory,
+    /// Read one by one.
+    Disk,
 }
 
 /// Which model looks.

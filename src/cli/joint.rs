@@ -2,7 +2,7 @@
 //! A change of a room's interface is answered here and nowhere else in `cli`.
 
 use super::CliError;
-use crate::config::{ModelConfig, ServiceSettings};
+use crate::config::{IndexVectors, ModelConfig, ServiceSettings};
 use crate::filter::Filter;
 use crate::http::{self, AppConfig, HttpLimits, KeyRing};
 use crate::model::Model;
@@ -21,8 +21,21 @@ use tokio::net::TcpListener;
 
 /// Opens the service; `in_flight` photos of this process at least fit its queues.
 pub(super) fn open_service(settings: &ServiceSettings, in_flight: usize) -> Result<Service, CliError> {
+    open(settings, service_config(settings, in_flight))
+}
+
+/// Opens the service with an index that is filled anew.
+pub(super) fn open_with_new_index(settings: &ServiceSettings) -> Result<Service, CliError> {
+    open(settings, ServiceConfig { rebuild_index: true, ..service_config(settings, 0) })
+}
+
+fn open(settings: &ServiceSettings, config: ServiceConfig) -> Result<Service, CliError> {
+    Service::open(config).map_err(|e| CliError::opening(e, settings.data.data_dir.clone()))
+}
+
+fn service_config(settings: &ServiceSettings, in_flight: usize) -> ServiceConfig {
     let work = &settings.work;
-    let config = ServiceConfig {
+    ServiceConfig {
         data_dir: settings.data.data_dir.clone(),
         models_dir: settings.model.models_dir.clone(),
         model: settings.model.model.clone(),
@@ -39,8 +52,9 @@ pub(super) fn open_service(settings: &ServiceSettings, in_flight: usize) -> Resu
             bulk_queue: work.read_queue.max(in_flight),
         },
         write_queue: work.write_queue.max(in_flight),
-    };
-    Service::open(config).map_err(|e| CliError::opening(e, settings.data.data_dir.clone()))
+        vectors_on_disk: settings.data.index_vectors == IndexVectors::Disk,
+        rebuild_index: false,
+    }
 }
 
 /// The fetcher of photos by URL, with the same rules as the service's own.

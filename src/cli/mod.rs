@@ -7,6 +7,7 @@ mod error;
 mod eval;
 mod export;
 mod import;
+mod index;
 mod joint;
 mod keys;
 mod models;
@@ -48,6 +49,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Lists, verifies and activates model bundles
     Models(models::ModelsArgs),
+    /// Shows, checks and rebuilds the index of similar products
+    Index(Box<index::IndexArgs>),
     /// Writes what the catalog knows for others to read
     Export(export::ExportArgs),
     /// Decodes one AV1 picture from standard input: the process that a hostile photo may end
@@ -84,6 +87,7 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Demo(args) => demo::run(*args),
         Command::Keys(args) => keys::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Index(args) => index::run(&args),
         Command::Export(args) => export::run(&args),
         Command::DecodeAv1 => Ok(av1::child(io::stdin().lock(), io::stdout().lock())?),
     }
@@ -106,7 +110,7 @@ mod tests {
 
     #[test]
     fn commands_parse_as_documented() {
-        let good: [&[&str]; 12] = [
+        let good: [&[&str]; 14] = [
             &["serve", "--listen", "0.0.0.0:80", "--keys-file", "keys"],
             &["import", "photos", "--threads", "2", "--bench", "--json"],
             &["analyze", "a.jpg", "b.png", "--html", "report.html"],
@@ -118,6 +122,8 @@ mod tests {
             &["models", "list", "--models-dir", "models"],
             &["models", "verify", "models/default", "other"],
             &["models", "activate", "2026-01-01-abc", "--url", "http://127.0.0.1:8080", "--no-wait"],
+            &["index", "verify", "--data-dir", "data", "--json"],
+            &["index", "rebuild", "--data-dir", "data", "--index-vectors", "disk"],
             &["export", "training-set", "--out", "corrections", "--data-dir", "data"],
         ];
         for args in good {

@@ -5,7 +5,7 @@
 use super::{ServiceError, lock};
 use crate::analyzer::Analyzer;
 use crate::catalog::{Catalog, CatalogError, Change, ChangeKind, IndexRecord, facets};
-use crate::index::{Index, IndexConfig, IndexError, IndexedImage, IndexedProduct};
+use crate::index::{Index, IndexConfig, IndexError, IndexedImage, IndexedProduct, Opened};
 use crate::model::EMBEDDING_DIM;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -44,6 +44,8 @@ impl Live {
 /// What answers, what is about to, and whether either has missed a change.
 pub(super) struct Follower {
     dir: PathBuf,
+    /// Of any index here, but for the model version.
+    config: IndexConfig,
     // Read for the time of cloning a pointer, written once an activation.
     live: RwLock<Arc<Live>>,
     /// Follows the log beside the live one, until its activation is recorded.
@@ -53,12 +55,20 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// Opens the newest whole snapshot, applies what the store has since, and follows it from here on.
-    pub(super) fn open(dir: &Path, analyzer: Analyzer, catalog: &Catalog) -> Result<Arc<Self>, ServiceError> {
-        let live = Arc::new(open(dir, analyzer, catalog)?);
+    /// Applies what the store has since the newest whole snapshot, and follows it from here on. `opened` is that snapshot,
+    /// where it is opened already; see [`read_index`].
+    pub(super) fn open(
+        dir: &Path,
+        config: IndexConfig,
+        opened: Option<OpenIndex>,
+        analyzer: Analyzer,
+        catalog: &Catalog,
+    ) -> Result<Arc<Self>, ServiceError> {
+        let live = Arc::new(open(dir, &config, opened, analyzer, catalog)?);
         let after = live.index.seq();
         let follower = Arc::new(Self {
             dir: dir.to_owned(),
+            config,
             live: RwLock::new(live),
             next: Mutex::new(None),
             missed: AtomicBool::new(false),
@@ -76,7 +86,7 @@ impl Follower {
 
     /// Fills the index of another model version from the store and lets it follow beside the live one.
     pub(super) fn prepare(&self, analyzer: Analyzer, catalog: &Catalog) -> Result<(), ServiceError> {
-        let next = open(&self.dir, analyzer, catalog)?;
+        let next = open(&self.dir, &self.config, None, analyzer, catalog)?;
         // Most of the log without the writer's turn, the rest within it.
         while let changes = catalog.changes_after(next.index.seq(), PAGE)?
             && changes.len() == PAGE
@@ -171,18 +181,34 @@ where
     false
 }
 
+/// An index as its files have it.
+pub(super) type OpenIndex = (Index, Opened);
+
+/// The index of a model version as its newest whole snapshot has it. Needs neither store nor model, so it can be read while
+/// the model is loaded.
+pub(super) fn read_index(dir: &Path, config: &IndexConfig, version: &str) -> Result<OpenIndex, IndexError> {
+    let model_version = version.to_owned();
+    Index::open(dir, IndexConfig { dimension: EMBEDDING_DIM, model_version, ..config.clone() })
+}
+
 /// The index of a model, from its newest whole snapshot or from the products in the store.
-fn open(dir: &Path, analyzer: Analyzer, catalog: &Catalog) -> Result<Live, ServiceError> {
+fn open(
+    dir: &Path,
+    config: &IndexConfig,
+    opened: Option<OpenIndex>,
+    analyzer: Analyzer,
+    catalog: &Catalog,
+) -> Result<Live, ServiceError> {
     let version = analyzer.model().version().to_owned();
-    let config = IndexConfig { dimension: EMBEDDING_DIM, model_version: version.clone(), ..IndexConfig::default() };
-    let (mut index, opened) = Index::open(dir, config.clone())?;
+    let opened = opened.filter(|(index, _)| index.config().model_version == version);
+    let (mut index, opened) = opened.map_or_else(|| read_index(dir, config, &version), Ok)?;
     let last = catalog.last_seq()?;
     if index.seq() > last {
         // The store was put back from an older copy: what the index knows beyond it never happened.
         tracing::warn!(index = index.seq(), store = last, "the index is ahead of the store; filling it anew");
         drop(index);
         std::fs::remove_dir_all(dir).map_err(|source| IndexError::Io { path: dir.to_owned(), source })?;
-        index = Index::open(dir, config)?.0;
+        index = read_index(dir, config, &version)?.0;
     }
     if index.seq() == 0 {
         fill(&index, catalog, &version)?;

@@ -3,6 +3,7 @@
 use super::{Core, ModelInfo, Service, ServiceError, Status, follow};
 use crate::analyzer::Analyzer;
 use crate::catalog::Catalog;
+use crate::index::{IndexConfig, IndexError, IndexStats};
 use crate::metrics::Metrics;
 use crate::model::{Model, scan};
 use crate::photo::{FetchConfig, Fetcher, Limits};
@@ -29,6 +30,10 @@ pub struct ServiceConfig {
     pub reads: SchedulerConfig,
     /// Writes that may wait for the one writer.
     pub write_queue: usize,
+    /// Vectors of the index stay in their files: less than half of the memory, somewhat slower searches.
+    pub vectors_on_disk: bool,
+    /// Removes the index first and fills it from the store.
+    pub rebuild_index: bool,
 }
 
 impl Service {
@@ -38,9 +43,25 @@ impl Service {
     /// When the data directory is in use or written by a newer version, or the model fails its self-test.
     pub fn open(config: ServiceConfig) -> Result<Self, ServiceError> {
         let catalog = Arc::new(Catalog::open(&config.data_dir)?);
-        let model = start_model(&config, &catalog)?;
+        let dir = config.data_dir.join("index");
+        if config.rebuild_index && dir.exists() {
+            std::fs::remove_dir_all(&dir).map_err(|source| IndexError::Io { path: dir.clone(), source })?;
+        }
+        let settings = IndexConfig { vectors_on_disk: config.vectors_on_disk, ..IndexConfig::default() };
+        let version = catalog.current_model()?;
+        // Side by side: either takes a second where the catalog is large.
+        let (model, index) = std::thread::scope(|scope| {
+            let reading = version.map(|version| {
+                let (dir, settings) = (&dir, &settings);
+                scope.spawn(move || follow::read_index(dir, settings, &version))
+            });
+            let model = start_model(&config, &catalog);
+            // A panic is met again, and told, where the index is opened without this.
+            (model, reading.and_then(|reading| reading.join().ok()))
+        });
+        let (model, index) = (model?, index.transpose()?);
         tracing::info!(version = model.version(), engine = model.engine().name, "model loaded");
-        let follower = follow::Follower::open(&config.data_dir.join("index"), Analyzer::new(model), &catalog)?;
+        let follower = follow::Follower::open(&dir, settings, index, Analyzer::new(model), &catalog)?;
         let (second, loaded) = (Mutex::new(None), Mutex::new(None));
         let core = Arc::new(Core { catalog, follower, limits: config.limits, second, loaded });
         let threads = |name, config| Scheduler::new(name, config).map_err(ServiceError::Threads);
@@ -67,6 +88,16 @@ impl Service {
     pub fn close(&self) -> Result<(), ServiceError> {
         self.stop_background();
         Ok(self.core.follower.snapshot()?)
+    }
+
+    /// Waits until no segment of the index is being built or due, for tools. Blocks.
+    pub fn settle_index(&self) {
+        self.core.live().index.settle();
+    }
+
+    /// Sizes of the index.
+    pub fn index_stats(&self) -> IndexStats {
+        self.core.live().index.stats()
     }
 
     /// How the service is.

@@ -71,6 +71,8 @@ pub fn models() -> Option<PathBuf> {
 async fn open(data: &Path, models_dir: &Path) -> Arc<Service> {
     let lanes = SchedulerConfig { threads: 1, interactive_queue: 64, bulk_queue: 64 };
     let config = ServiceConfig {
+        vectors_on_disk: false,
+        rebuild_index: false,
         data_dir: data.to_path_buf(),
         models_dir: models_dir.to_path_buf(),
         model: "default".to_owned(),
