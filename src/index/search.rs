@@ -20,11 +20,13 @@ const SAMPLE: usize = 512;
 /// With fewer of the sample passing, those that pass are counted.
 const SURE: usize = 16;
 
-/// Costs in nanoseconds of rows of 256 values (measured; see the [module](self)): a vector scanned in order, a row whose
-/// code is compared, the same on a walk, a filter on a product; and how many rows a walk looks at for each it keeps.
-const SCAN_NS: f64 = 45.0;
-const CODE_NS: f64 = 30.0;
-const WALK_NS: f64 = 70.0;
+/// Costs in nanoseconds of rows of 256 values, as `cargo bench --bench index -- --filters` showed them with 200,000 and
+/// 1,000,000 rows on a slow Xeon: a vector scanned in order, a row whose code is compared, the same on a walk (100 to 300: its
+/// codes and edges lie anywhere), a filter on a product; and how many rows a walk looks at for each it keeps. They decide how
+/// long a search takes, not what it finds.
+const SCAN_NS: f64 = 65.0;
+const CODE_NS: f64 = 45.0;
+const WALK_NS: f64 = 200.0;
 const FILTER_NS: f64 = 20.0;
 const WALKED_PER_FOUND: f64 = 10.0;
 
