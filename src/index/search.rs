@@ -245,7 +245,8 @@ fn way(state: &State, ef: usize, allowed: &Allowed<'_>) -> Way {
     Way::Pick(allowed.select(filter))
 }
 
-/// Graphs walked, the rest scanned; `None` when a walk went on too long or found too little.
+/// Graphs walked, the rest scanned; `None` when that found too little. Of a segment that is too small to walk, or in which a
+/// walk went on too long, all codes are compared.
 fn walk<'a>(state: &'a State, query: &mut Query<'_>, k: usize, ef: usize, allowed: &Allowed<'_>) -> Option<Best<'a>> {
     let mut best = Best::new(state, k);
     let rescored = rescored(state, k);
@@ -255,11 +256,14 @@ fn walk<'a>(state: &'a State, query: &mut Query<'_>, k: usize, ef: usize, allowe
             scan_part(part, query, allowed, &mut best);
             continue;
         };
-        let (graph, owners) = (segment.graph(), segment.owners());
+        let (owners, budget) = (segment.owners(), segment.len() / WALK_SHARE);
         let accept =
             |position: usize| !part.dead.contains(position) && (everything || allowed.contains(owners[position]));
-        let found = graph.search(query.vector, ef, segment.len() / WALK_SHARE, accept)?;
-        rescore(part, segment, found.into_iter().take(rescored), query, &mut best);
+        let is_walkable = ef as f64 * WALKED_PER_FOUND < budget as f64;
+        match is_walkable.then(|| segment.graph().search(query.vector, ef, budget, accept)).flatten() {
+            Some(found) => rescore(part, segment, found.into_iter().take(rescored), query, &mut best),
+            None => compare(part, segment, (0..segment.len()).filter(|at| accept(*at)), rescored, query, &mut best),
+        }
     }
     (best.len() >= k).then_some(best)
 }
@@ -305,8 +309,6 @@ fn scan_part(part: &Part, query: &mut Query<'_>, allowed: &Allowed<'_>, best: &m
 
 /// Every row of the picked products: by its code where it is sealed, the nearest of them by their vectors.
 fn pick<'a>(state: &'a State, query: &mut Query<'_>, k: usize, picked: &RoaringBitmap) -> Best<'a> {
-    /// Rows whose codes are compared at once.
-    const BATCH: usize = 1024;
     let mut best = Best::new(state, k);
     let rescored = rescored(state, k);
     for part in &state.parts {
@@ -318,32 +320,42 @@ fn pick<'a>(state: &'a State, query: &mut Query<'_>, k: usize, picked: &RoaringB
             }
             continue;
         };
-        let codes = segment.codes();
-        let code = codes.encode(query.vector);
-        let mut nearest: Vec<Near> = Vec::new();
-        let (mut batch, mut scores) = (Vec::with_capacity(BATCH), Vec::new());
-        let mut compare = |batch: &mut Vec<u32>| {
-            codes.dots(&code, batch, &mut scores);
-            nearest.extend(batch.iter().zip(&scores).map(|(position, score)| Near::new(*score, *position)));
-            batch.clear();
-            if nearest.len() > 4 * rescored + BATCH {
-                nearest.select_nth_unstable_by(rescored, |a, b| b.cmp(a));
-                nearest.truncate(rescored);
-            }
-        };
-        for position in positions(segment.owners(), picked) {
-            if !part.dead.contains(position) {
-                batch.push(position as u32);
-                if batch.len() == BATCH {
-                    compare(&mut batch);
-                }
-            }
-        }
-        compare(&mut batch);
-        nearest.sort_unstable_by(|a, b| b.cmp(a));
-        rescore(part, segment, nearest.into_iter().take(rescored).map(Near::position), query, &mut best);
+        let live = positions(segment.owners(), picked).filter(|position| !part.dead.contains(*position));
+        compare(part, segment, live, rescored, query, &mut best);
     }
     best
+}
+
+/// Compares the codes of the rows at `positions`, and the vectors of the `rescored` nearest.
+fn compare(
+    part: &Part,
+    segment: &Segment,
+    mut positions: impl Iterator<Item = usize>,
+    rescored: usize,
+    query: &mut Query<'_>,
+    best: &mut Best<'_>,
+) {
+    /// Rows whose codes are compared at once.
+    const BATCH: usize = 1024;
+    let codes = segment.codes();
+    let code = codes.encode(query.vector);
+    let mut nearest: Vec<Near> = Vec::new();
+    let (mut batch, mut scores) = (Vec::with_capacity(BATCH), Vec::new());
+    loop {
+        batch.clear();
+        batch.extend(positions.by_ref().take(BATCH).map(|position| position as u32));
+        if batch.is_empty() {
+            break;
+        }
+        codes.dots(&code, &batch, &mut scores);
+        nearest.extend(batch.iter().zip(&scores).map(|(position, score)| Near::new(*score, *position)));
+        if nearest.len() > 4 * rescored + BATCH {
+            nearest.select_nth_unstable_by(rescored, |a, b| b.cmp(a));
+            nearest.truncate(rescored);
+        }
+    }
+    nearest.sort_unstable_by(|a, b| b.cmp(a));
+    rescore(part, segment, nearest.into_iter().take(rescored).map(Near::position), query, best);
 }
 
 /// Positions of the rows of `picked`, ascending. Owners ascend, too: the way from one to the next is searched in doubling
