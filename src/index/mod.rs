@@ -214,8 +214,8 @@ pub struct Opened {
     pub snapshot: Option<PathBuf>,
     /// Damaged files: where they were put aside, and what was wrong with them.
     pub set_aside: Vec<(PathBuf, String)>,
-    /// Products that had rows in a damaged segment. They are not in the index until [`Index::apply`] brings their state,
-    /// whatever its seq.
+    /// Products that had rows in a damaged segment. They are not in the index until [`Index::apply`] brings their state;
+    /// with [`Opened::seq`], which leaves what comes after it to the replay. No snapshot is written before all are back.
     pub lost: Vec<String>,
 }
 
@@ -362,8 +362,11 @@ impl Shared {
     fn snapshot(&self) -> Result<(), IndexError> {
         let Some(dir) = &self.dir else { return Ok(()) };
         let mut last = lock(&self.writing);
-        let image = self.read().image();
-        if self.incomplete.load(Ordering::Acquire) {
+        let (image, healing) = {
+            let state = self.read();
+            (state.image(), state.is_healing())
+        };
+        if healing || self.incomplete.load(Ordering::Acquire) {
             return Ok(());
         }
         snapshot::write(dir, &self.config, &image)?;
@@ -487,8 +490,8 @@ impl Index {
     }
 
     /// Writes a snapshot of this moment: to a temporary file, synced, then renamed; older ones beyond
-    /// [`IndexConfig::keep_snapshots`] are removed. Searches and changes go on meanwhile. Does nothing when a change is
-    /// known to be missing.
+    /// [`IndexConfig::keep_snapshots`] are removed. Searches and changes go on meanwhile. Does nothing while a change or one of
+    /// [`Opened::lost`] is known to be missing.
     pub fn snapshot(&self) -> Result<(), IndexError> {
         self.shared.snapshot()
     }

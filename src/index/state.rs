@@ -135,6 +135,11 @@ impl State {
         self.next_row
     }
 
+    /// Whether products of a damaged file are still missing.
+    pub(super) fn is_healing(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
     /// Notes a change that concerns no product here.
     pub(super) fn mark(&mut self, seq: u64) {
         self.seq = self.seq.max(seq);

@@ -237,9 +237,10 @@ fn heal(index: &Index, catalog: &Catalog, version: &str, lost: &[String]) -> Res
     if !lost.is_empty() {
         tracing::warn!(products = lost.len(), "bringing back what a damaged file of the index held");
     }
+    // Not the product's own seq, which may be later: the replay would begin after changes to others that are not in.
+    let seq = index.seq();
     for id in lost {
         let record = catalog.index_record(version, id)?;
-        let seq = record.as_ref().map_or(index.seq(), |record| record.product.seq);
         index.apply(seq, id, record.map(|record| indexed(record, version)))?;
     }
     Ok(())

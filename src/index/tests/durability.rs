@@ -113,12 +113,20 @@ fn of_a_torn_or_flipped_segment_the_products_are_named_and_can_be_brought_again(
         all.sort_by_key(|id| id[1..].parse::<usize>().unwrap());
         let known = (20..250).map(|i| format!("p{i}")).chain((2000..2005).map(|seq| format!("q{seq}")));
         assert_eq!(all, known.collect::<Vec<_>>());
+        // What is known now would be the truth after the next start: none of it is kept before all is back.
+        let before = snapshots(dir.path());
+        index.apply(2005, "later", None).unwrap();
+        index.snapshot().unwrap();
+        assert_eq!(snapshots(dir.path()), before);
         for id in &opened.lost {
             let i: usize = id[1..].parse().unwrap();
             let mut product = product(id, &[("a", vectors[i].clone())]);
             product.facets.price = Some(i as f64);
-            index.apply(i as u64 + 1, id, Some(product)).unwrap();
+            index.apply(opened.seq, id, Some(product)).unwrap();
         }
+        assert_eq!(index.seq(), 2005);
+        index.snapshot().unwrap();
+        assert_ne!(snapshots(dir.path()), before);
         let healed: Vec<Vec<Hit>> = queries.iter().map(|query| exact(&index, query)).collect();
         assert_eq!(healed, expected);
         // One that was gone before stays gone.
