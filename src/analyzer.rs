@@ -69,6 +69,17 @@ impl Analyzer {
         Ok(self.assemble(photo, prediction, masks, colors))
     }
 
+    /// As [`analyze`](Self::analyze), with the planes between photo and masks, to look at.
+    ///
+    /// # Errors
+    /// When the model fails.
+    pub fn analyze_in_steps(&self, photo: &Photo) -> Result<(Analyzed, Steps), ModelError> {
+        let prediction = self.predict(photo)?;
+        let (masks, steps) = mask::steps(photo, prediction.regions.as_ref());
+        let colors = self.colors(photo, &masks, &prediction);
+        Ok((self.assemble(photo, prediction, masks, colors), steps))
+    }
+
     /// What the stages found, as one analysis.
     pub fn assemble(&self, photo: &Photo, prediction: Prediction, masks: Masks, colors: Colors) -> Analyzed {
         let analysis = Analysis {
@@ -98,11 +109,6 @@ impl Analyzer {
     /// Product, skin, background.
     pub fn segment(&self, photo: &Photo, prediction: &Prediction) -> Masks {
         mask::segment(photo, prediction.regions.as_ref())
-    }
-
-    /// As [`segment`](Self::segment), with the planes between photo and masks, to look at.
-    pub fn steps(&self, photo: &Photo, prediction: &Prediction) -> (Masks, Steps) {
-        mask::steps(photo, prediction.regions.as_ref())
     }
 
     /// The palette, with the model's own word on the color where it has a head for it.

@@ -253,7 +253,7 @@ fn walk<'a>(state: &'a State, query: &mut Query<'_>, k: usize, ef: usize, allowe
     let everything = allowed.everything();
     for part in &state.parts {
         let Body::Sealed(segment) = &part.body else {
-            scan_part(part, query, allowed, &mut best);
+            scan_part(part, query, |slot| allowed.contains(slot), &mut best);
             continue;
         };
         let (owners, budget) = (segment.owners(), segment.len() / WALK_SHARE);
@@ -285,11 +285,12 @@ fn rescore(
 /// Every vector of an allowed product.
 fn scan<'a>(state: &'a State, query: &mut Query<'_>, k: usize, allowed: &Allowed<'_>) -> Best<'a> {
     let mut best = Best::new(state, k);
-    state.parts.iter().for_each(|part| scan_part(part, query, allowed, &mut best));
+    state.parts.iter().for_each(|part| scan_part(part, query, |slot| allowed.contains(slot), &mut best));
     best
 }
 
-fn scan_part(part: &Part, query: &mut Query<'_>, allowed: &Allowed<'_>, best: &mut Best<'_>) {
+/// Every vector of a product that `allows`.
+fn scan_part(part: &Part, query: &mut Query<'_>, allows: impl Fn(u32) -> bool, best: &mut Best<'_>) {
     // Rows of a product mostly stand side by side, so its filter is evaluated once.
     let mut last = None;
     for (position, (&slot, &id)) in part.owners().iter().zip(part.ids()).enumerate() {
@@ -298,7 +299,7 @@ fn scan_part(part: &Part, query: &mut Query<'_>, allowed: &Allowed<'_>, best: &m
         }
         let pass = match last {
             Some((last_slot, pass)) if last_slot == slot => pass,
-            _ => allowed.contains(slot),
+            _ => allows(slot),
         };
         last = Some((slot, pass));
         if pass {
@@ -313,11 +314,7 @@ fn pick<'a>(state: &'a State, query: &mut Query<'_>, k: usize, picked: &RoaringB
     let rescored = rescored(state, k);
     for part in &state.parts {
         let Body::Sealed(segment) = &part.body else {
-            for (position, (&slot, &id)) in part.owners().iter().zip(part.ids()).enumerate() {
-                if !part.dead.contains(position) && picked.contains(slot) {
-                    best.push(query.score(part, position), slot, id);
-                }
-            }
+            scan_part(part, query, |slot| picked.contains(slot), &mut best);
             continue;
         };
         let live = positions(segment.owners(), picked).filter(|position| !part.dead.contains(*position));

@@ -42,7 +42,7 @@ compile_error!("segments are read in place, which takes a little-endian processo
 
 /// What the sections of a segment are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Footer {
+struct Footer {
     format: u32,
     model_version: String,
     dimension: usize,
@@ -229,10 +229,7 @@ impl Segment {
 
     /// The segment in a file. Vectors are read from it one by one where `on_disk`; otherwise all is mapped.
     pub(super) fn open(path: &Path, on_disk: bool) -> io::Result<Result<Self, String>> {
-        let file = File::open(path)?;
-        // SAFETY: the data directory is locked by one process, which never writes to a segment once it has its name. A file
-        // that someone else cuts while it is mapped ends the process, as with any database that maps its files.
-        let map = unsafe { Mmap::map(&file)? };
+        let (file, map) = mapped(path)?;
         let vectors = if on_disk { Vectors::File(file) } else { Vectors::Beside };
         Ok(Self::new(Bytes::Mapped(map), vectors, Some(path.to_owned())))
     }
@@ -283,7 +280,7 @@ impl Segment {
     }
 
     /// Holds every section against its checksum, on as many threads as there are.
-    pub(super) fn verify(&self) -> Result<(), String> {
+    fn verify(&self) -> Result<(), String> {
         /// Bytes a thread takes at once.
         const PIECE: usize = 16 << 20;
         let bytes = self.bytes.get();
@@ -394,6 +391,15 @@ impl Segment {
         }
         buffer
     }
+}
+
+/// A file of the index as bytes.
+pub(super) fn mapped(path: &Path) -> io::Result<(File, Mmap)> {
+    let file = File::open(path)?;
+    // SAFETY: the data directory is locked by one process, which never writes to a file once it has its name. One that someone
+    // else cuts while it is mapped ends the process, as with any database that maps its files.
+    let map = unsafe { Mmap::map(&file)? };
+    Ok((file, map))
 }
 
 #[cfg(unix)]

@@ -6,10 +6,9 @@
 //! A segment without a snapshot that names it is what a crash left, or what the last snapshot has no more use for.
 
 use super::format::{self, SegmentName};
-use super::segment::Segment;
+use super::segment::{Segment, mapped};
 use super::state::{Image, State};
 use super::{FileReport, IndexConfig, IndexError, Opened};
-use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -84,13 +83,6 @@ fn set_aside(path: &Path, what: String, opened: &mut Opened) -> Result<(), Index
     Ok(())
 }
 
-/// A file to look at as bytes.
-fn mapped(path: &Path) -> io::Result<Mmap> {
-    let file = File::open(path)?;
-    // SAFETY: as for segments: the directory is one process's own, which does not write to a file that has its name.
-    unsafe { Mmap::map(&file) }
-}
-
 /// The newest whole snapshot in `dir`, or an empty state.
 pub(super) fn open(dir: &Path, config: &IndexConfig) -> Result<(State, Opened), IndexError> {
     fs::create_dir_all(dir).map_err(at(dir))?;
@@ -103,11 +95,10 @@ pub(super) fn open(dir: &Path, config: &IndexConfig) -> Result<(State, Opened), 
     }
     let mut opened = Opened::default();
     for path in list(dir, config, SNAPSHOT)? {
-        let bytes = mapped(&path);
-        let bytes = match bytes {
+        let bytes = match mapped(&path) {
             // No bytes can be mapped of an empty file.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => None,
-            bytes => Some(bytes.map_err(at(&path))?),
+            bytes => Some(bytes.map_err(at(&path))?.1),
         };
         let mut damaged = Vec::new();
         let segment = |name: &SegmentName| match open_segment(dir, config, name) {
@@ -167,7 +158,7 @@ pub(super) fn write(dir: &Path, config: &IndexConfig, image: &Image) -> Result<(
     }
     let mut named: HashSet<String> = image.parts.iter().filter_map(|part| file_name(part.segment()?.path()?)).collect();
     for path in kept {
-        let bytes = mapped(path).map_err(at(path))?;
+        let (_, bytes) = mapped(path).map_err(at(path))?;
         if let Ok((header, _)) = format::header(&bytes) {
             named.extend(header.parts.into_iter().filter_map(|part| Some(part.segment?.file)));
         }
@@ -209,7 +200,7 @@ pub(super) fn inspect(dir: &Path) -> Result<Vec<FileReport>, IndexError> {
 }
 
 fn look_at_snapshot(path: &Path, report: &mut FileReport) -> Result<(), String> {
-    let bytes = mapped(path).map_err(|error| error.to_string())?;
+    let (_, bytes) = mapped(path).map_err(|error| error.to_string())?;
     format::verify(&bytes)?;
     let (header, _) = format::header(&bytes)?;
     report.model_version = header.model_version;

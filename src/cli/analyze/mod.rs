@@ -50,13 +50,10 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<(), CliError> {
             }
         };
         let fault = |source| CliError::Model { dir: args.model.bundle_dir(), source };
-        let prediction = analyzer.predict(&photo).map_err(fault)?;
-        let (masks, steps) = match page {
-            Some(_) => analyzer.steps(&photo, &prediction),
-            None => (analyzer.segment(&photo, &prediction), Steps::default()),
+        let (analyzed, steps) = match page {
+            Some(_) => analyzer.analyze_in_steps(&photo).map_err(fault)?,
+            None => (analyzer.analyze(&photo).map_err(fault)?, Steps::default()),
         };
-        let colors = analyzer.colors(&photo, &masks, &prediction);
-        let analyzed = analyzer.assemble(&photo, prediction, masks, colors);
         seen += 1;
         if args.json {
             serde_json::to_writer(&mut out, &analyzed.analysis).map_err(std::io::Error::from)?;
