@@ -52,13 +52,70 @@ impl Records {
     }
 }
 
+/// Slots by the ids that their records begin with.
+#[derive(Debug)]
+struct Ids {
+    tables: Vec<HashTable<u32>>,
+    len: usize,
+    hasher: RandomState,
+}
+
+impl Default for Ids {
+    fn default() -> Self {
+        Self { tables: vec![HashTable::new(); Self::TABLES], len: 0, hasher: RandomState::new() }
+    }
+}
+
+impl Ids {
+    /// A table that is full grows while searches wait: a single one of a million ids for 0.2 s, a thousandth of it for well
+    /// below a millisecond.
+    const TABLES: usize = 1024;
+
+    /// Which table. hashbrown tells entries apart by the hash's highest bits and places them by the lowest.
+    fn table(hash: u64) -> usize {
+        (hash >> 32) as usize % Self::TABLES
+    }
+
+    /// Makes room for `len` ids.
+    fn reserve(&mut self, len: usize) {
+        // Tables do not fill evenly.
+        let share = len / Self::TABLES * 9 / 8;
+        self.tables.iter_mut().for_each(|table| table.reserve(share, |_| 0));
+    }
+
+    fn find(&self, records: &Records, id: &str) -> Option<u32> {
+        let hash = self.hasher.hash_one(id);
+        let same = |slot: &u32| records.get(*slot).is_some_and(|record| record::id(record) == id);
+        self.tables[Self::table(hash)].find(hash, same).copied()
+    }
+
+    /// An id that is not there yet.
+    fn insert(&mut self, records: &Records, slot: u32, id: &str) {
+        let hash = self.hasher.hash_one(id);
+        let of = |slot: &u32| self.hasher.hash_one(records.get(*slot).map_or("", record::id));
+        self.tables[Self::table(hash)].insert_unique(hash, slot, of);
+        self.len += 1;
+    }
+
+    fn remove(&mut self, slot: u32, id: &str) {
+        let hash = self.hasher.hash_one(id);
+        if let Ok(entry) = self.tables[Self::table(hash)].find_entry(hash, |other| *other == slot) {
+            entry.remove();
+            self.len -= 1;
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        const SLOT_AND_TAG: usize = 5;
+        self.tables.iter().map(HashTable::capacity).sum::<usize>() * SLOT_AND_TAG
+    }
+}
+
 /// Products; see the [module](self).
 #[derive(Debug, Default)]
 pub(super) struct Products {
     records: Records,
-    /// Slots whose record has an id, by the id's hash.
-    by_id: HashTable<u32>,
-    hasher: RandomState,
+    ids: Ids,
     free: Vec<u32>,
     bytes: usize,
 }
@@ -67,15 +124,12 @@ impl Products {
     /// Products from records that were kept.
     pub(super) fn restored(records: Records) -> Self {
         let mut products = Self::default();
-        products.by_id.reserve(records.len(), |_| 0);
+        products.ids.reserve(records.len());
         let mut next = 0;
         for (slot, record) in records.iter() {
             products.free.extend(next..slot);
             next = slot + 1;
-            let hash = products.hasher.hash_one(record::id(record));
-            products
-                .by_id
-                .insert_unique(hash, slot, |slot| products.hasher.hash_one(records.get(*slot).map_or("", record::id)));
+            products.ids.insert(&records, slot, record::id(record));
             products.bytes += record.len();
         }
         products.free.extend(next..records.len() as u32);
@@ -84,7 +138,7 @@ impl Products {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.by_id.len()
+        self.ids.len
     }
 
     pub(super) fn records(&self) -> &Records {
@@ -94,12 +148,11 @@ impl Products {
     /// Bytes of records, their counts and pointers, and of the table of ids.
     pub(super) fn bytes(&self) -> usize {
         const POINTER_AND_COUNTS: usize = 32;
-        self.bytes + self.records.len() * POINTER_AND_COUNTS + self.by_id.capacity() * 5
+        self.bytes + self.records.len() * POINTER_AND_COUNTS + self.ids.bytes()
     }
 
     pub(super) fn slot(&self, id: &str) -> Option<u32> {
-        let same = |slot: &u32| self.id(*slot) == id;
-        self.by_id.find(self.hasher.hash_one(id), same).copied()
+        self.ids.find(&self.records, id)
     }
 
     /// The id of the product at `slot`; empty when there is none.
@@ -129,11 +182,7 @@ impl Products {
         self.bytes += record.len();
         match self.records.get(slot) {
             Some(old) => self.bytes -= old.len(),
-            None => {
-                let (records, hasher) = (&self.records, &self.hasher);
-                let hash = |slot: &u32| hasher.hash_one(records.get(*slot).map_or("", record::id));
-                self.by_id.insert_unique(hasher.hash_one(&*product.id), slot, hash);
-            }
+            None => self.ids.insert(&self.records, slot, &product.id),
         }
         self.records.set(slot, Some(record));
     }
@@ -141,10 +190,7 @@ impl Products {
     pub(super) fn remove(&mut self, id: &str) -> Option<(u32, Product)> {
         let slot = self.slot(id)?;
         let product = self.get(slot)?;
-        let found = self.by_id.find_entry(self.hasher.hash_one(id), |other| *other == slot);
-        if let Ok(entry) = found {
-            entry.remove();
-        }
+        self.ids.remove(slot, id);
         self.bytes -= self.records.get(slot).map_or(0, <[u8]>::len);
         self.records.set(slot, None);
         self.free.push(slot);
