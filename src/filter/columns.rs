@@ -392,19 +392,11 @@ impl Compiled<'_> {
             Bound::Open(bound) => bound.next_down(),
             Bound::Closed(bound) => bound,
         };
-        let mut passed = RoaringBitmap::new();
-        for (word, prices) in self.columns.prices.chunks(64).enumerate() {
-            let mut bits = 0u64;
-            for (i, price) in prices.iter().enumerate() {
-                bits |= u64::from((low <= *price) & (*price <= high)) << i;
-            }
-            while bits != 0 {
-                let slot = word as u32 * 64 + bits.trailing_zeros();
-                // Ascending, so this appends.
-                let _ = passed.try_push(slot);
-                bits &= bits - 1;
-            }
-        }
-        passed
+        let words = self.columns.prices.chunks(64).flat_map(|prices| {
+            let bits = prices.iter().enumerate().map(|(i, price)| u64::from((low <= *price) & (*price <= high)) << i);
+            bits.fold(0, |word, bit| word | bit).to_le_bytes()
+        });
+        // From bytes, since a slot pushed alone takes 80 ns.
+        RoaringBitmap::from_lsb0_bytes(0, &words.collect::<Vec<u8>>())
     }
 }
