@@ -2,6 +2,7 @@
 //! `VITRINE_*`. The option wins over the variable, the variable over the default.
 
 use crate::http::HttpLimits;
+use crate::index::IndexConfig;
 use crate::photo::{FetchConfig, Limits};
 use clap::{Args, ValueEnum};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -91,11 +92,15 @@ pub struct DataConfig {
     /// Where the index keeps vectors: in memory, some 920 bytes an image, or on disk, some 410
     #[arg(long, env = "VITRINE_INDEX_VECTORS", value_enum, default_value_t = Self::default().index_vectors)]
     pub index_vectors: IndexVectors,
+    /// Memory that building or merging a part of the index may take, in bytes: some 430 an image of that part
+    #[arg(long, env = "VITRINE_INDEX_BUILD_BYTES", default_value_t = Self::default().index_build_bytes)]
+    pub index_build_bytes: usize,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { data_dir: PathBuf::from("./vitrine-data"), index_vectors: IndexVectors::Memory }
+        let index_build_bytes = IndexConfig::default().build_memory;
+        Self { data_dir: PathBuf::from("./vitrine-data"), index_vectors: IndexVectors::Memory, index_build_bytes }
     }
 }
 

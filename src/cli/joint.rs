@@ -53,6 +53,7 @@ fn service_config(settings: &ServiceSettings, in_flight: usize) -> ServiceConfig
         },
         write_queue: work.write_queue.max(in_flight),
         vectors_on_disk: settings.data.index_vectors == IndexVectors::Disk,
+        index_build_memory: settings.data.index_build_bytes,
         rebuild_index: false,
     }
 }

@@ -74,6 +74,9 @@ const IDS: usize = 1;
 const CODES: usize = 2;
 const LAYERS: usize = 3;
 
+/// No position: a row that is not merged.
+pub(super) const DROPPED: u32 = u32::MAX;
+
 /// Rows in the order of a segment, still in the parts they come from.
 pub(super) struct Merged<'a> {
     parts: &'a [Part],
@@ -96,6 +99,17 @@ impl<'a> Merged<'a> {
 
     pub(super) fn len(&self) -> usize {
         self.order.len()
+    }
+
+    /// Where the rows of a part are now, in their old order; [`DROPPED`] for those that died.
+    pub(super) fn moved(&self, part: usize) -> Vec<u32> {
+        let mut moved = vec![DROPPED; self.parts[part].len()];
+        for (position, (_, _, of, at)) in self.order.iter().enumerate() {
+            if *of as usize == part {
+                moved[*at as usize] = position as u32;
+            }
+        }
+        moved
     }
 
     pub(super) fn owner(&self, position: usize) -> u32 {

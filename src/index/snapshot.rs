@@ -141,6 +141,28 @@ fn open_segment(dir: &Path, config: &IndexConfig, name: &SegmentName) -> Result<
     }
 }
 
+/// The last change of the newest snapshot, by its name.
+pub(super) fn newest(dir: &Path, config: &IndexConfig) -> Result<Option<u64>, IndexError> {
+    if !dir.exists() {
+        return Ok(None);
+    }
+    let newest = list(dir, config, SNAPSHOT)?.into_iter().next();
+    Ok(newest.and_then(|path| number(path.file_name()?.to_str()?, &prefix(config), SNAPSHOT)))
+}
+
+/// Removes all files of the configured model version.
+pub(super) fn remove(dir: &Path, config: &IndexConfig) -> Result<(), IndexError> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    let prefix = prefix(config);
+    for name in names(dir)?.iter().filter(|name| name.starts_with(&prefix)) {
+        let path = dir.join(name);
+        fs::remove_file(&path).map_err(at(&path))?;
+    }
+    Ok(())
+}
+
 /// Writes a snapshot beside the others, and removes those beyond the number to keep, and segments that none of them names.
 pub(super) fn write(dir: &Path, config: &IndexConfig, image: &Image) -> Result<(), IndexError> {
     let name = format!("{}{:020}{SNAPSHOT}", prefix(config), image.seq);

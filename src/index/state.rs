@@ -8,6 +8,7 @@ use super::record::Product;
 use super::rows::{Body, Part, RowId, Rows, halved};
 use crate::filter::{Columns, Facets, Term};
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Deletions remembered one by one, so that an older change that arrives late cannot bring a product back.
@@ -245,14 +246,23 @@ impl State {
         }
     }
 
-    /// Starts a build over the parts from `from` on: they take no new rows from here on.
-    pub(super) fn begin_build(&mut self, from: usize) -> Option<Vec<Part>> {
-        if self.building.is_some() || from >= self.parts.len() {
+    /// Opens a new part for rows to come when the last has `most`.
+    pub(super) fn close_tail(&mut self, most: usize) {
+        if self.parts.last().is_none_or(|tail| tail.len() >= most) {
+            self.parts.push(Part::open(Rows::new(self.dimension)));
+        }
+    }
+
+    /// Starts a build over some parts: they take no new rows from here on.
+    pub(super) fn begin_build(&mut self, range: Range<usize>) -> Option<Vec<Part>> {
+        if self.building.is_some() || range.is_empty() || range.end > self.parts.len() {
             return None;
         }
-        let parts = self.parts[from..].to_vec();
-        self.building = Some(Building { from, count: parts.len(), died: Vec::new() });
-        self.parts.push(Part::open(Rows::new(self.dimension)));
+        let parts = self.parts[range.clone()].to_vec();
+        self.building = Some(Building { from: range.start, count: parts.len(), died: Vec::new() });
+        if range.end == self.parts.len() {
+            self.parts.push(Part::open(Rows::new(self.dimension)));
+        }
         Some(parts)
     }
 

@@ -69,14 +69,48 @@ pub(super) fn greedy<'a>(
     }
 }
 
-/// The `ef` accepted rows nearest to `query` that a walk from `starts` finds, nearest first. Rows that are not accepted
-/// are walked through, so a narrow filter makes the walk longer: `None` when it looked at more than `budget` rows.
-pub(super) fn beam<'a>(
+/// Rows that a walk among the accepted goes on to from one row, before it looks behind no further rejected one. Of 200,000
+/// rows with a tenth accepted, 16 find 0.93 of the nearest, 24 0.97, 32 0.985, each in a tenth more time.
+const WIDTH: usize = 32;
+/// Marks a rejected row whose neighbours were looked at; positions stay below it.
+const PASSED: u32 = 1 << 31;
+
+/// The neighbours of a row that were not seen before.
+pub(super) fn onward<'a>(neighbours: impl Fn(u32) -> &'a [u32]) -> impl FnMut(u32, &mut Visited, &mut Vec<u32>) {
+    move |at, seen, fresh| {
+        fresh.extend(neighbours(at).iter().copied().filter(|position| seen.insert(*position)));
+    }
+}
+
+/// The accepted neighbours of a row that were not seen before, and in the place of a rejected one its own accepted
+/// neighbours: no rejected row is scored (Patel et al., "ACORN", arXiv:2403.04871).
+pub(super) fn among<'a>(
+    neighbours: impl Fn(u32) -> &'a [u32],
+    accept: impl Fn(usize) -> bool,
+) -> impl FnMut(u32, &mut Visited, &mut Vec<u32>) {
+    move |at, seen, fresh| {
+        let around = neighbours(at);
+        fresh.extend(around.iter().copied().filter(|to| accept(*to as usize) && seen.insert(*to)));
+        for rejected in around.iter().filter(|to| !accept(**to as usize)) {
+            if fresh.len() >= WIDTH {
+                break;
+            }
+            if seen.insert(rejected | PASSED) {
+                let beyond = neighbours(*rejected).iter().copied();
+                fresh.extend(beyond.filter(|to| accept(*to as usize) && seen.insert(*to)));
+            }
+        }
+    }
+}
+
+/// The `ef` accepted rows nearest to `query` that a walk from `starts` finds, nearest first; `expand` names the rows to go to
+/// from one. Rows that are not accepted are walked through: `None` when it looked at more than `budget` rows.
+pub(super) fn beam(
     codes: &Codes<'_>,
     query: &[Block],
     starts: &[Near],
     (ef, budget): (usize, usize),
-    neighbours: impl Fn(u32) -> &'a [u32],
+    mut expand: impl FnMut(u32, &mut Visited, &mut Vec<u32>),
     mut accept: impl FnMut(usize) -> bool,
 ) -> Option<Vec<Near>> {
     SCRATCH.with_borrow_mut(|scratch| {
@@ -105,7 +139,7 @@ pub(super) fn beam<'a>(
                 break;
             }
             fresh.clear();
-            fresh.extend(neighbours(next.position()).iter().copied().filter(|position| seen.insert(*position)));
+            expand(next.position(), seen, fresh);
             codes.dots(query, fresh, scores);
             for (&position, &score) in fresh.iter().zip(scores.iter()) {
                 let candidate = Near::new(score, position);

@@ -32,6 +32,8 @@ pub struct ServiceConfig {
     pub write_queue: usize,
     /// Vectors of the index stay in their files: less than half of the memory, somewhat slower searches.
     pub vectors_on_disk: bool,
+    /// See [`IndexConfig::build_memory`].
+    pub index_build_memory: usize,
     /// Removes the index first and fills it from the store.
     pub rebuild_index: bool,
 }
@@ -47,7 +49,11 @@ impl Service {
         if config.rebuild_index && dir.exists() {
             std::fs::remove_dir_all(&dir).map_err(|source| IndexError::Io { path: dir.clone(), source })?;
         }
-        let settings = IndexConfig { vectors_on_disk: config.vectors_on_disk, ..IndexConfig::default() };
+        let settings = IndexConfig {
+            vectors_on_disk: config.vectors_on_disk,
+            build_memory: config.index_build_memory,
+            ..IndexConfig::default()
+        };
         let version = catalog.current_model()?;
         // Side by side: either takes a second where the catalog is large.
         let (model, index) = std::thread::scope(|scope| {

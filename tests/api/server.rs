@@ -72,6 +72,7 @@ async fn open(data: &Path, models_dir: &Path) -> Arc<Service> {
     let lanes = SchedulerConfig { threads: 1, interactive_queue: 64, bulk_queue: 64 };
     let config = ServiceConfig {
         vectors_on_disk: false,
+        index_build_memory: 1 << 30,
         rebuild_index: false,
         data_dir: data.to_path_buf(),
         models_dir: models_dir.to_path_buf(),

@@ -85,10 +85,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn agrees_with_brute_force(changes in prop::collection::vec(change(), 1..60), query in 0u8..40) {
+    fn agrees_with_brute_force(changes in prop::collection::vec(change(), 1..60), query in 0u8..40, tight in any::<bool>()) {
         let dir = tempfile::tempdir().unwrap();
-        // So low that graphs are built, merged and compacted all the time.
-        let config = IndexConfig { ef_search: 200, ..config(DIMENSION, 8) };
+        // So low that graphs are built, merged and compacted all the time; and there are many where memory is tight.
+        let build_memory = if tight { 0 } else { 1 << 30 };
+        let config = IndexConfig { ef_search: 200, build_memory, ..config(DIMENSION, 8) };
         let (mut index, _) = Index::open(dir.path(), config.clone()).unwrap();
         let mut model = BTreeMap::new();
         let mut log: Vec<(String, Option<IndexedProduct>)> = Vec::new();

@@ -1,6 +1,8 @@
 //! The graph against the one that hnsw_rs builds of the same rows: it is never used, only compared with.
 
 use super::*;
+use crate::index::carry::Base;
+use crate::index::graph::Graph;
 use crate::index::grow;
 use crate::index::kernel::dot;
 use crate::index::rows::{Part, Rows, halved};
@@ -15,29 +17,104 @@ fn recall(found: &[Vec<usize>], truth: &[Vec<usize>]) -> f64 {
     hits.sum::<usize>() as f64 / (K * truth.len()) as f64
 }
 
+fn nearest(query: &[f32], vectors: &[Vec<f32>], of: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut near: Vec<(usize, f32)> = of.map(|at| (at, dot(query, &vectors[at]))).collect();
+    near.sort_by(|a, b| b.1.total_cmp(&a.1));
+    near.truncate(K);
+    near.into_iter().map(|(at, _)| at).collect()
+}
+
+fn rows(vectors: &[Vec<f32>], of: impl Iterator<Item = usize>) -> Part {
+    let mut rows = Rows::new(vectors[0].len());
+    of.for_each(|i| rows.push(i as u64, i as u32, &halved(&vectors[i])));
+    Part::open(rows)
+}
+
+/// recall@10 of a graph over all of `vectors`.
+fn graph_recall(graph: &Graph<'_>, vectors: &[Vec<f32>], queries: &[Vec<f32>], ef: usize) -> f64 {
+    let truth: Vec<_> = queries.iter().map(|query| nearest(query, vectors, 0..vectors.len())).collect();
+    let found: Vec<_> = queries
+        .iter()
+        .map(|query| {
+            let found = graph.search(query, ef, usize::MAX, |_| true).unwrap();
+            nearest(query, vectors, found.into_iter().map(|at| at as usize))
+        })
+        .collect();
+    recall(&found, &truth)
+}
+
+#[test]
+fn a_graph_carried_over_finds_as_much_as_one_grown_anew() {
+    let mut vectors = clustered(17, 5060, 64);
+    let queries = vectors.split_off(5000);
+    let config = config(64, 1000);
+    let go = &AtomicBool::new(false);
+    // The first 4,000, then round by round 500 others leave and come, until none has stayed.
+    let held = |round: usize| move |i: &usize| (*i + 5000 - 500 * round) % 5000 < 4000;
+    let mut order: Vec<usize> = (0..5000).filter(held(0)).collect();
+    let first = [rows(&vectors, order.iter().copied())];
+    let mut grown = grow::grow(&Merged::new(&first), None, &config, go).unwrap();
+    for round in 1..=10 {
+        let now: Vec<usize> = (0..5000).filter(held(round)).collect();
+        let moved = order.iter().map(|i| now.binary_search(i).map_or(u32::MAX, |at| at as u32)).collect();
+        let parts = [rows(&vectors, now.iter().copied())];
+        let base = Base { graph: grown.graph(), moved };
+        let next = [1, 3].map(|build_threads| {
+            let config = IndexConfig { build_threads, ..config.clone() };
+            grow::grow(&Merged::new(&parts), Some(&base), &config, go).unwrap()
+        });
+        assert_eq!(next[0], next[1], "threads change the graph");
+        [grown, _] = next;
+        order = now;
+        assert!(grown.graph().is_sound(order.len()));
+        assert!(grown.graph().lost(order.len(), config.ef_search).len() < 10);
+    }
+    let kept: Vec<Vec<f32>> = order.iter().map(|i| vectors[*i].clone()).collect();
+    let parts = [rows(&kept, 0..kept.len())];
+    let anew = grow::grow(&Merged::new(&parts), None, &config, go).unwrap();
+    for ef in [32, 128] {
+        let [carried, anew] = [&grown, &anew].map(|one| graph_recall(&one.graph(), &kept, &queries, ef));
+        assert!(carried > anew - 0.01, "{carried} of {anew} at {ef}");
+    }
+}
+
+#[test]
+fn a_walk_among_the_accepted_finds_their_nearest_and_no_others() {
+    let mut vectors = clustered(19, 8060, 64);
+    let queries = vectors.split_off(8000);
+    let parts = [rows(&vectors, 0..8000)];
+    let grown = grow::grow(&Merged::new(&parts), None, &config(64, 1000), &AtomicBool::new(false)).unwrap();
+    for one_in in [2, 4, 10] {
+        let accept = |at: usize| at.is_multiple_of(one_in);
+        let (mut found, mut truth) = (Vec::new(), Vec::new());
+        for query in &queries {
+            let among = grown.graph().search_among(query, 128, usize::MAX, accept).unwrap();
+            let among = among.into_iter().map(|at| at as usize);
+            assert!(among.clone().all(accept));
+            found.push(nearest(query, &vectors, among));
+            truth.push(nearest(query, &vectors, (0..8000).filter(|at| accept(*at))));
+        }
+        let recall = recall(&found, &truth);
+        assert!(recall > 0.97, "{recall} with one in {one_in}");
+    }
+    assert_eq!(grown.graph().search_among(&queries[0], 128, 5, |_| true), None, "a walk keeps to its budget");
+    assert_eq!(grown.graph().search_among(&queries[0], 128, usize::MAX, |at| at < 100), None, "fewer than asked for");
+}
+
 #[test]
 fn finds_as_much_as_hnsw_rs_and_does_not_depend_on_threads() {
     let mut vectors = clustered(11, 5060, 64);
     let queries = vectors.split_off(5000);
-    let mut rows = Rows::new(64);
-    vectors.iter().enumerate().for_each(|(i, v)| rows.push(i as u64, i as u32, &halved(v)));
-    let parts = [Part::open(rows)];
+    let parts = [rows(&vectors, 0..vectors.len())];
     let rows = Merged::new(&parts);
-    let truth: Vec<Vec<usize>> = queries
-        .iter()
-        .map(|query| {
-            let mut near: Vec<usize> = (0..vectors.len()).collect();
-            near.sort_by(|a, b| dot(query, &vectors[*b]).total_cmp(&dot(query, &vectors[*a])));
-            near[..K].to_vec()
-        })
-        .collect();
+    let truth: Vec<_> = queries.iter().map(|query| nearest(query, &vectors, 0..vectors.len())).collect();
     let config = config(64, 1000);
     let reference: Hnsw<'_, f32, DistL2> =
         Hnsw::new(config.connections, vectors.len(), 16, config.ef_construction, DistL2);
     vectors.iter().enumerate().for_each(|(i, v)| reference.insert_slice((v, i)));
     let graphs = [1, 3].map(|build_threads| {
         let config = IndexConfig { build_threads, ..config.clone() };
-        grow::grow(&rows, &config, &AtomicBool::new(false)).unwrap()
+        grow::grow(&rows, None, &config, &AtomicBool::new(false)).unwrap()
     });
     assert_eq!(graphs[0], graphs[1]);
     assert!(graphs[0].graph().is_sound(rows.len()));
@@ -45,17 +122,7 @@ fn finds_as_much_as_hnsw_rs_and_does_not_depend_on_threads() {
     for ef in [32, 64, 128] {
         let theirs: Vec<Vec<usize>> =
             queries.iter().map(|query| reference.search(query, K, ef).iter().map(|near| near.d_id).collect()).collect();
-        let ours: Vec<Vec<usize>> = queries
-            .iter()
-            .map(|query| {
-                let found = graphs[0].graph().search(query, ef, usize::MAX, |_| true).unwrap();
-                let mut found: Vec<usize> = found.into_iter().map(|at| at as usize).collect();
-                found.sort_by(|a, b| dot(query, &vectors[*b]).total_cmp(&dot(query, &vectors[*a])));
-                found.truncate(K);
-                found
-            })
-            .collect();
-        let (ours, theirs) = (recall(&ours, &truth), recall(&theirs, &truth));
+        let (ours, theirs) = (graph_recall(&graphs[0].graph(), &vectors, &queries, ef), recall(&theirs, &truth));
         assert!(ours > theirs - 0.01, "{ours} of {theirs} at {ef}");
     }
 }
@@ -67,7 +134,7 @@ fn rows_that_are_all_alike_or_few_have_a_graph() {
         let vector = unit(vec![1.0; dimension]);
         (0..count).for_each(|i| rows.push(i as u64, i as u32, &halved(&vector)));
         let parts = [Part::open(rows)];
-        let grown = grow::grow(&Merged::new(&parts), &config(dimension, 1), &AtomicBool::new(false)).unwrap();
+        let grown = grow::grow(&Merged::new(&parts), None, &config(dimension, 1), &AtomicBool::new(false)).unwrap();
         let graph = grown.graph();
         assert!(graph.is_sound(count));
         assert!(!graph.search(&vector, 10, usize::MAX, |_| true).unwrap().is_empty());
