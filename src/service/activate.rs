@@ -203,7 +203,8 @@ impl Work {
         }
         let analyzer = self.core.live().analyzer.clone();
         let mut failed = HashSet::new();
-        self.look_at_missing(&analyzer, &mut failed)
+        self.look_at_missing(&analyzer, &mut failed)?;
+        Ok(())
     }
 
     fn activate(&self, version: &str) -> Result<(), Left> {
@@ -215,15 +216,18 @@ impl Work {
         // From here on uploads bring both analyses: what is missing can only get less. Looking at stored photos first
         // was tried: uploads that keep all cores busy came faster than they were caught up with, without an end.
         *lock(&self.core.second) = Some(analyzer.clone());
-        self.look_at_missing(&analyzer, &mut failed)?;
-        self.core.follower.prepare(analyzer.clone(), &self.core.catalog)?;
+        let mut prepared = false;
         loop {
             // An upload that was under way when the second look began may still bring one analysis only.
-            self.look_at_missing(&analyzer, &mut failed)?;
-            if self.switch(version, &failed)? {
+            let let_go = self.look_at_missing(&analyzer, &mut failed)?;
+            if let_go || !prepared {
+                self.core.follower.prepare(analyzer.clone(), &self.core.catalog)?;
+                prepared = true;
+            } else if self.switch(version, &failed)? {
                 break;
+            } else {
+                self.pause(Duration::from_millis(20))?;
             }
-            self.pause(Duration::from_millis(20))?;
         }
         // It is the live one now: one look at an upload is enough.
         *lock(&self.core.second) = None;
@@ -254,15 +258,20 @@ impl Work {
     }
 
     /// Looks at every stored photo that `analyzer` has not seen; `failed` are left out, and grow. A fault of the model
-    /// ends it, a photo that cannot be read does not.
-    fn look_at_missing(&self, analyzer: &Analyzer, failed: &mut HashSet<String>) -> Result<(), Left> {
-        let (mut done, mut after) = (0u64, None);
+    /// ends it, a photo that cannot be read does not. True when the index of that version, which is not live, was let
+    /// go for it.
+    fn look_at_missing(&self, analyzer: &Analyzer, failed: &mut HashSet<String>) -> Result<bool, Left> {
+        let version = analyzer.model().version();
+        let (mut done, mut after, mut let_go) = (0u64, None, false);
         loop {
-            let version = analyzer.model().version();
             let images = self.core.catalog.images_not_of_model(version, after.as_ref(), PAGE)?;
             for image in &images {
                 if failed.contains(&key(image)) {
                     continue;
+                }
+                if !let_go && self.core.live().version() != version {
+                    let seq = self.core.catalog.product(&image.product_id)?.map_or(0, |product| product.seq);
+                    let_go = self.core.follower.discard_if_past(version, seq)?;
                 }
                 match self.one(analyzer, image) {
                     Ok(()) => done += 1,
@@ -280,9 +289,9 @@ impl Work {
             }
         }
         if done > 0 {
-            tracing::info!(done, failed = failed.len(), version = analyzer.model().version(), "stored photos analyzed");
+            tracing::info!(done, failed = failed.len(), version, "stored photos analyzed");
         }
-        Ok(())
+        Ok(let_go)
     }
 
     /// Looks at one image and stores what is seen.

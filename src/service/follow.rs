@@ -116,6 +116,18 @@ impl Follower {
         self.next().as_ref().is_some_and(|next| next.version() == version)
     }
 
+    /// Lets go of the index of a version that is not live, and of its files, if it is past a product's last change: the store
+    /// is to get what it lacks of that product, and the log does not tell of analyses that nobody is shown. True when it did.
+    pub(super) fn discard_if_past(&self, version: &str, seq: u64) -> Result<bool, IndexError> {
+        let newest = Index::newest(&self.dir, version)?;
+        if !self.is_prepared(version) && newest.is_none_or(|newest| newest < seq) {
+            return Ok(false);
+        }
+        self.forget();
+        Index::remove(&self.dir, version)?;
+        Ok(true)
+    }
+
     /// Lets go of a version that was prepared and will not become live.
     pub(super) fn forget(&self) {
         let next = self.next().take();

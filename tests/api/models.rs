@@ -99,6 +99,28 @@ async fn a_version_becomes_live_whole_and_the_way_back_is_one_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_photo_that_could_not_be_read_once_is_found_after_the_next_activation() {
+    let Some(bundles) = Bundles::new() else { return };
+    let server = start_over(bundles.path(), tempfile::tempdir().unwrap(), true).await;
+    upload(&server, "a", 1).await;
+    upload(&server, "b", 2).await;
+    let photo_of_b = json(server.get("/v1/products/b"), 200).await["images"][0]["sha256"].as_str().unwrap().to_owned();
+    let (outer, inner) = (&photo_of_b[..2], &photo_of_b[2..4]);
+    let file = server.data().join("photos").join(outer).join(inner).join(&photo_of_b);
+    let aside = file.with_extension("aside");
+    fs::rename(&file, &aside).unwrap();
+    json(server.post("/v1/models/second/activate"), 202).await;
+    while model(&server, "second").await["live"] == false {}
+    json(server.post(&format!("/v1/models/{}/activate", bundles.first)), 202).await;
+    until_live(&server, &bundles.first, 2).await;
+    fs::rename(&aside, &file).unwrap();
+    json(server.post("/v1/models/second/activate"), 202).await;
+    until_live(&server, "second", 2).await;
+    let page = json(server.post_photo("/v1/similar", photo(Png, 2)), 200).await;
+    assert_eq!((page["model_version"].as_str(), page["items"][0]["product_id"].as_str()), (Some("second"), Some("b")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_activation_outlives_a_stop() {
     let Some(bundles) = Bundles::new() else { return };
     // Nothing goes on behind this server: what it is told stays to be done.
