@@ -39,6 +39,9 @@ pub(super) struct QueryOptions {
     /// What the score is made of: `{"embedding": 1, "color": 0.5, "attributes": 0}`.
     #[param(value_type = Option<Weights>)]
     weights: Option<String>,
+    /// How much items must differ from one another: 0 not at all, 1 as much as they can.
+    #[param(value_type = Option<f32>, minimum = 0, maximum = 1, default = 0)]
+    diversity: Option<String>,
     /// Only items with at least this score.
     #[param(value_type = Option<f32>, minimum = -1, maximum = 1)]
     min_score: Option<String>,
@@ -102,6 +105,10 @@ pub(super) struct SimilarJson {
     #[serde(default, deserialize_with = "some")]
     #[schema(value_type = Weights, required = false)]
     weights: Option<Weights>,
+    /// How much items must differ from one another: 0 not at all, 1 as much as they can; 0 unless told.
+    #[serde(default, deserialize_with = "some")]
+    #[schema(value_type = f32, required = false, minimum = 0, maximum = 1)]
+    diversity: Option<f32>,
     /// Only items with at least this score.
     #[serde(default, deserialize_with = "some")]
     #[schema(value_type = f32, required = false, minimum = -1, maximum = 1)]
@@ -192,6 +199,7 @@ impl QueryOptions {
             },
             color: self.color,
             weights: value("weights", self.weights.as_deref(), "{\"embedding\": 1, \"color\": 0, \"attributes\": 0}")?,
+            diversity: bounded("diversity", self.diversity.as_deref(), 0.0..=1.0)?,
             min_score: bounded("min_score", self.min_score.as_deref(), -1.0..=1.0)?,
             explain: boolean("explain", self.explain.as_deref())?.unwrap_or_default(),
         })
@@ -216,6 +224,7 @@ impl SimilarJson {
         params.group_by = self.group_by.or(params.group_by);
         params.color = self.color.or(params.color.take());
         params.weights = self.weights.or(params.weights);
+        params.diversity = self.diversity.or(params.diversity);
         params.min_score = self.min_score.or(params.min_score);
         params.explain = self.explain.unwrap_or(params.explain);
         let photo = PhotoJson { url: self.url, base64: self.base64, area: self.area };
@@ -285,6 +294,8 @@ mod tests {
             ("group_by", "color"),
             ("weights", "1"),
             ("weights", r#"{"colour": 1}"#),
+            ("diversity", "1.5"),
+            ("diversity", "-0.1"),
             ("min_score", "2"),
             ("min_score", "NaN"),
             ("explain", "yes"),

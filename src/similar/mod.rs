@@ -4,6 +4,7 @@
 
 mod color;
 mod cursor;
+mod diversity;
 mod query;
 mod rank;
 #[cfg(test)]
@@ -31,6 +32,10 @@ pub const MAX_QUERY_IMAGES: usize = 8;
 /// Products nearest by embedding that weights for color or attributes re-order; pages end with them.
 /// A fixed number, so that the order is the same on every page.
 pub const RERANK_POOL: usize = 1000;
+
+/// Items that diversity chooses from, the most similar; pages end with them. Twice what a page has at most; to put all of
+/// them in order takes 80,000 products of vectors.
+pub const DIVERSITY_POOL: usize = 400;
 
 /// What to find similar products to.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +72,9 @@ pub struct SimilarParams {
     pub color: Option<String>,
     /// What the score is made of.
     pub weights: Option<Weights>,
+    /// How much items must differ from one another: 0 (default) not at all, the nearest come first; 1 as much as they can.
+    /// Pages then end after the 400 most similar.
+    pub diversity: Option<f32>,
     /// Only items with at least this score, -1 to 1.
     pub min_score: Option<f32>,
     /// Say why each item is there.
@@ -103,7 +111,7 @@ impl Default for Weights {
 /// A page of similar products.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct SimilarPage {
-    /// Most similar first; of equals the smaller product id first.
+    /// Most similar first, of equals the smaller product id first; with diversity in the order that it made.
     pub items: Vec<SimilarItem>,
     /// Cursor of the next page; `null` on the last.
     pub next_cursor: Option<String>,
@@ -141,6 +149,9 @@ pub struct Explain {
     pub attributes: f32,
     /// Weights the score was made with, summing to 1.
     pub weights: Weights,
+    /// With diversity: cosine similarity to the most similar item before it, on this page or another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redundancy: Option<f32>,
     /// Basic colors that query and product share.
     pub shared_colors: Vec<BasicColor>,
     /// Attributes with the same value in query and product.

@@ -5,6 +5,7 @@ use super::cursor::Cursor;
 use super::{ColorMode, DEFAULT_LIMIT, GroupBy, MAX_BASKET, MAX_LIMIT, SimilarError, SimilarParams, Source, Weights};
 use crate::filter::Filter;
 use sha2::{Digest, Sha256};
+use std::ops::RangeInclusive;
 
 /// A checked query.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +18,8 @@ pub struct SimilarQuery {
     pub(super) color: ColorMode,
     /// Sum to 1.
     pub(super) weights: Weights,
+    /// 0 to 1.
+    pub(super) diversity: f32,
     pub(super) min_score: Option<f32>,
     pub(super) explain: bool,
 }
@@ -48,7 +51,8 @@ impl SimilarQuery {
             group_by: params.group_by,
             color: color.unwrap_or_default(),
             weights: normalized(params.weights.unwrap_or_default())?,
-            min_score: min_score(params.min_score)?,
+            diversity: within("diversity", params.diversity, 0.0..=1.0)?.unwrap_or_default(),
+            min_score: within("min_score", params.min_score, -1.0..=1.0)?,
             explain: params.explain,
         };
         if let Some(text) = &params.cursor {
@@ -74,11 +78,16 @@ impl SimilarQuery {
                 }
             }
         }
-        let (group_by, color, min_score) = (self.group_by, &self.color, self.min_score);
-        hash.update(format!("{filter:?}{group_by:?}{color:?}{weights:?}{min_score:?}"));
+        let (group_by, color, min_score, diversity) = (self.group_by, &self.color, self.min_score, self.diversity);
+        hash.update(format!("{filter:?}{group_by:?}{color:?}{weights:?}{min_score:?}{diversity:?}"));
         let mut fingerprint = [0; 8];
         fingerprint.copy_from_slice(&hash.finalize()[..8]);
         fingerprint
+    }
+
+    /// True when items are put in an order of their own.
+    pub(super) fn is_diverse(&self) -> bool {
+        self.diversity > 0.0
     }
 
     /// True when the score is the embedding's alone.
@@ -116,10 +125,11 @@ fn normalized(weights: Weights) -> Result<Weights, SimilarError> {
     Ok(Weights { embedding: weights.embedding / sum, color: weights.color / sum, attributes: weights.attributes / sum })
 }
 
-fn min_score(min: Option<f32>) -> Result<Option<f32>, SimilarError> {
-    match min {
-        Some(min) if !(-1.0..=1.0).contains(&min) => {
-            Err(SimilarError::invalid("min_score", "a number from -1 to 1", min))
+fn within(name: &'static str, value: Option<f32>, range: RangeInclusive<f32>) -> Result<Option<f32>, SimilarError> {
+    match value {
+        Some(value) if !range.contains(&value) => {
+            let expected = format!("a number from {} to {}", range.start(), range.end());
+            Err(SimilarError::invalid(name, expected, value))
         }
         other => Ok(other),
     }

@@ -2,8 +2,9 @@
 //! Every step keeps one total order, score down and product id up, so pages join without a gap or a repeat.
 
 use super::cursor::Cursor;
+use super::diversity::diversified;
 use super::query::SimilarQuery;
-use super::{Explain, MAX_QUERY_IMAGES, RERANK_POOL, SimilarError, SimilarItem, SimilarPage, Source};
+use super::{DIVERSITY_POOL, Explain, MAX_QUERY_IMAGES, RERANK_POOL, SimilarError, SimilarItem, SimilarPage, Source};
 use crate::color::BasicColor;
 use crate::filter::{Facets, Filter};
 use crate::index::{Hit, Index, IndexedImage, SearchRequest};
@@ -20,9 +21,11 @@ struct Probe {
 }
 
 /// A product on its way to the page.
-struct Candidate {
-    hit: Hit,
-    score: f32,
+pub(super) struct Candidate {
+    pub(super) hit: Hit,
+    pub(super) score: f32,
+    /// See [`Explain::redundancy`].
+    pub(super) redundancy: Option<f32>,
 }
 
 /// The page of products that `query` asks for.
@@ -38,14 +41,20 @@ pub fn search(index: &Index, query: &SimilarQuery) -> Result<SimilarPage, Simila
     let given = query.cursor.as_ref().map_or(0, |cursor| cursor.given as usize);
     // One more than the page, to know whether there is a next.
     let wanted = query.limit + 1;
-    let mut k = match query.is_plain() {
-        true => given.saturating_add(wanted),
-        false => RERANK_POOL,
+    let through = given.saturating_add(wanted);
+    let (mut k, is_fixed) = match (query.is_plain(), query.is_diverse()) {
+        (true, false) => (through, false),
+        (true, true) => (DIVERSITY_POOL, true),
+        (false, _) => (RERANK_POOL, true),
     };
     loop {
         let (found, complete) = candidates(index, query, &probe, filter.as_ref(), k)?;
-        let after = after_cursor(grouped(found, query), query.cursor.as_ref());
-        if after.len() >= wanted || complete || !query.is_plain() {
+        let mut found = grouped(found, query);
+        if query.is_diverse() {
+            found = diverse(index, query, found, through);
+        }
+        let after = after_cursor(found, query);
+        if after.len() >= wanted || complete || is_fixed {
             return Ok(page(index, query, &probe, after, given, seq));
         }
         // Variants of one group took places, or the catalog grew before the cursor.
@@ -181,7 +190,7 @@ fn candidates(
     }
     let mut found: Vec<Candidate> = best
         .into_values()
-        .map(|hit| Candidate { score: score(query, &probe.facets, &hit), hit })
+        .map(|hit| Candidate { score: score(query, &probe.facets, &hit), hit, redundancy: None })
         .filter(|found| query.min_score.is_none_or(|min| found.score >= min))
         .collect();
     found.sort_unstable_by(|a, b| order((a.score, &a.hit.product_id), (b.score, &b.hit.product_id)));
@@ -252,14 +261,30 @@ fn grouped(mut found: Vec<Candidate>, query: &SimilarQuery) -> Vec<Candidate> {
     found
 }
 
+/// The first `count` that diversity chooses. A product that is gone by now is left out.
+fn diverse(index: &Index, query: &SimilarQuery, mut found: Vec<Candidate>, count: usize) -> Vec<Candidate> {
+    found.truncate(DIVERSITY_POOL);
+    let vector = |found: &Candidate| {
+        let images = index.images(&found.hit.product_id)?;
+        Some(images.into_iter().find(|image| image.image_id == *found.hit.image_id)?.embedding)
+    };
+    let (found, vectors): (Vec<_>, Vec<_>) =
+        found.into_iter().filter_map(|found| vector(&found).map(|vector| (found, vector))).unzip();
+    diversified(found, &vectors, query.diversity, count)
+}
+
 /// What comes after the last item of the page before.
-fn after_cursor(mut found: Vec<Candidate>, cursor: Option<&Cursor>) -> Vec<Candidate> {
-    if let Some(cursor) = cursor {
+fn after_cursor(mut found: Vec<Candidate>, query: &SimilarQuery) -> Vec<Candidate> {
+    let Some(cursor) = &query.cursor else { return found };
+    let start = if query.is_diverse() {
+        // Not in order of score: after that item, or as many as there were before, where it is gone.
+        let last = found.iter().position(|found| *found.hit.product_id == *cursor.product_id);
+        last.map_or(cursor.given as usize, |last| last + 1).min(found.len())
+    } else {
         let last = (cursor.score, cursor.product_id.as_str());
-        let start =
-            found.partition_point(|found| order((found.score, &found.hit.product_id), last) != Ordering::Greater);
-        found.drain(..start);
-    }
+        found.partition_point(|found| order((found.score, &found.hit.product_id), last) != Ordering::Greater)
+    };
+    found.drain(..start);
     found
 }
 
@@ -283,8 +308,8 @@ fn page(
         };
         cursor.encode()
     });
-    let item = |Candidate { hit, score }: Candidate| SimilarItem {
-        explain: query.explain.then(|| explain(query, &probe.facets, &hit)),
+    let item = |Candidate { hit, score, redundancy }: Candidate| SimilarItem {
+        explain: query.explain.then(|| explain(query, &probe.facets, &hit, redundancy)),
         product_id: hit.product_id.to_string(),
         score,
         image_id: hit.image_id.to_string(),
@@ -298,12 +323,13 @@ fn page(
     }
 }
 
-fn explain(query: &SimilarQuery, facets: &Facets, hit: &Hit) -> Explain {
+fn explain(query: &SimilarQuery, facets: &Facets, hit: &Hit, redundancy: Option<f32>) -> Explain {
     Explain {
         embedding: hit.score,
         color: color_similarity(facets, &hit.facets),
         attributes: attribute_similarity(facets, &hit.facets),
         weights: query.weights,
+        redundancy,
         shared_colors: shared_colors(facets, &hit.facets),
         shared_attributes: shared_attributes(facets, &hit.facets),
     }

@@ -103,6 +103,62 @@ fn of_several_images_the_best_pair_counts() {
 }
 
 #[test]
+fn diversity_puts_what_is_unlike_the_items_before_first() {
+    let index = empty(1000);
+    // Two clusters on either side of the query, one a little nearer.
+    for (id, angle) in [("a1", 10.0), ("a2", 11.0), ("a3", 12.0), ("b1", -14.0), ("b2", -15.0)] {
+        put(&index, id, Facets::default(), &[at(angle)]);
+    }
+    let ask = |diversity| {
+        let params = SimilarParams { diversity, explain: true, ..SimilarParams::default() };
+        ask(&index, photo(at(0.0)), &params)
+    };
+    assert_eq!(ids(&ask(None)), ["a1", "a2", "a3", "b1", "b2"]);
+    assert_eq!(ids(&ask(Some(0.0))), ids(&ask(None)));
+    let page = ask(Some(0.3));
+    assert_eq!(ids(&page)[..2], ["a1", "b1"]);
+    // The score stays what it was, and the explanation says how near the nearest item before is.
+    assert!((page.items[1].score - 14f32.to_radians().cos()).abs() < 1e-3);
+    let redundancy = page.items.iter().map(|item| item.explain.as_ref().unwrap().redundancy).collect::<Vec<_>>();
+    assert_eq!(redundancy[0], None);
+    assert!((redundancy[1].unwrap() - 24f32.to_radians().cos()).abs() < 1e-3);
+}
+
+#[test]
+fn diverse_pages_are_the_whole_in_pieces_and_agree_with_the_definition() {
+    let index = empty(1000);
+    let vectors: Vec<Vec<f32>> = (0..60).map(vector).collect();
+    for (i, vector) in vectors.iter().enumerate() {
+        put(&index, &format!("p{i:02}"), Facets::default(), std::slice::from_ref(vector));
+    }
+    let (query, diversity) = (vector(1000), 0.4f32);
+    let params = SimilarParams { diversity: Some(diversity), ..SimilarParams::default() };
+    let whole: Vec<String> =
+        pages(&index, &photo(query.clone()), &params, 200).into_iter().map(|item| item.product_id).collect();
+    for limit in [1, 7, 59] {
+        let pieces = pages(&index, &photo(query.clone()), &params, limit);
+        assert_eq!(pieces.into_iter().map(|item| item.product_id).collect::<Vec<_>>(), whole);
+    }
+    let dot = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
+    let mut left: Vec<usize> = (0..60).collect();
+    let mut chosen: Vec<usize> = Vec::new();
+    while !left.is_empty() {
+        let value = |i: usize| {
+            let score = dot(&query, &vectors[i]);
+            let redundancy = chosen.iter().map(|c| dot(&vectors[*c], &vectors[i])).fold(f32::NEG_INFINITY, f32::max);
+            if chosen.is_empty() { score } else { (1.0 - diversity) * score - diversity * redundancy }
+        };
+        let best = *left.iter().max_by(|a, b| value(**a).total_cmp(&value(**b))).unwrap();
+        left.retain(|i| *i != best);
+        chosen.push(best);
+    }
+    let chosen: Vec<String> = chosen.iter().map(|i| format!("p{i:02}")).collect();
+    // Half precision may swap what is all but equal, once in a while at most.
+    let same = chosen.iter().zip(&whole).filter(|(a, b)| a == b).count();
+    assert!(same >= 56, "{chosen:?} {whole:?}");
+}
+
+#[test]
 fn a_basket_finds_what_lies_between() {
     let index = empty(1000);
     for (id, angle) in [("x", 0.0), ("y", 60.0), ("between", 30.0), ("like_x", -5.0), ("like_y", 65.0)] {
@@ -274,6 +330,9 @@ fn parameters_out_of_bounds_are_named() {
     }
     assert_eq!(refused(SimilarParams { filter: Some(json!([])), ..default() }), "filter");
     assert_eq!(refused(SimilarParams { color: Some("redd".to_owned()), ..default() }), "color");
+    for diversity in [f32::NAN, 1.1, -0.1] {
+        assert_eq!(refused(SimilarParams { diversity: Some(diversity), ..default() }), "diversity");
+    }
     for min_score in [f32::NAN, 1.1, -2.0] {
         assert_eq!(refused(SimilarParams { min_score: Some(min_score), ..default() }), "min_score");
     }
