@@ -119,6 +119,14 @@ impl PhotoStore {
         }
     }
 
+    /// Removes what writes that were cut short left in the folder of temporary files.
+    pub(super) fn clear_staging(&self) -> Result<(), CatalogError> {
+        for path in entries(&self.root.join(STAGING))? {
+            fs::remove_file(&path).map_err(CatalogError::io("remove", &path))?;
+        }
+        Ok(())
+    }
+
     /// Whether any photo is there.
     pub(super) fn is_empty(&self) -> Result<bool, CatalogError> {
         let mut empty = true;
@@ -129,38 +137,21 @@ impl PhotoStore {
         Ok(empty)
     }
 
-    /// Removes temporary files and every photo that `is_referenced` denies; returns how many photos went.
-    /// Files that are not named by a hash are not ours and stay.
-    pub(super) fn sweep(
+    /// Calls `each` with the hashes of every folder's photos, until it returns false. Files that are not named by a hash are
+    /// not ours.
+    pub(super) fn visit(
         &self,
-        mut is_referenced: impl FnMut(&str) -> Result<bool, CatalogError>,
-    ) -> Result<u64, CatalogError> {
-        for path in entries(&self.root.join(STAGING))? {
-            fs::remove_file(&path).map_err(CatalogError::io("remove", &path))?;
-        }
-        let mut removed = 0;
-        self.visit(&mut |sha256| {
-            if !is_referenced(sha256)? {
-                self.remove(sha256);
-                removed += 1;
-            }
-            Ok(true)
-        })?;
-        Ok(removed)
-    }
-
-    /// Calls `each` with the hash of every photo, folder by folder, until it returns false.
-    fn visit(&self, each: &mut dyn FnMut(&str) -> Result<bool, CatalogError>) -> Result<(), CatalogError> {
+        each: &mut dyn FnMut(&[String]) -> Result<bool, CatalogError>,
+    ) -> Result<(), CatalogError> {
         for outer in entries(&self.root)?.iter().filter(|path| is_shard(path)) {
             for inner in entries(outer)?.iter().filter(|path| is_shard(path)) {
-                for path in entries(inner)? {
-                    let name = path.file_name().and_then(|name| name.to_str());
-                    let Some(sha256) = name.filter(|name| is_hash(name)) else {
-                        continue;
-                    };
-                    if self.path_of(sha256) == path && !each(sha256)? {
-                        return Ok(());
-                    }
+                let is_photo = |path: &PathBuf| {
+                    let name = path.file_name()?.to_str().filter(|name| is_hash(name))?;
+                    (self.path_of(name) == *path).then(|| name.to_owned())
+                };
+                let photos: Vec<String> = entries(inner)?.iter().filter_map(is_photo).collect();
+                if !photos.is_empty() && !each(&photos)? {
+                    return Ok(());
                 }
             }
         }

@@ -157,8 +157,9 @@ struct Work {
 
 impl Work {
     fn run(self) {
+        let mut swept = false;
         loop {
-            match self.turn() {
+            match self.turn(&mut swept) {
                 // Orders that came meanwhile, or the end, are met here.
                 Ok(()) => {
                     if self.orders.recv().is_err() {
@@ -180,8 +181,8 @@ impl Work {
         }
     }
 
-    /// Everything there is to do now.
-    fn turn(&self) -> Result<(), Left> {
+    /// Everything there is to do now; once, what a crash left of photos is removed.
+    fn turn(&self, swept: &mut bool) -> Result<(), Left> {
         if let Some(pending) = self.core.catalog.pending_activation()?
             && pending.failure.is_none()
         {
@@ -204,6 +205,15 @@ impl Work {
         let analyzer = self.core.live().analyzer.clone();
         let mut failed = HashSet::new();
         self.look_at_missing(&analyzer, &mut failed)?;
+        if !*swept {
+            let mut called = None;
+            self.core.catalog.sweep_photos(|| {
+                called = self.pause(Duration::ZERO).err();
+                called.is_none()
+            })?;
+            called.map_or(Ok(()), Err)?;
+            *swept = true;
+        }
         Ok(())
     }
 
@@ -269,12 +279,11 @@ impl Work {
                 if failed.contains(&key(image)) {
                     continue;
                 }
-                if !let_go && self.core.live().version() != version {
-                    let seq = self.core.catalog.product(&image.product_id)?.map_or(0, |product| product.seq);
-                    let_go = self.core.follower.discard_if_past(version, seq)?;
-                }
                 match self.one(analyzer, image) {
-                    Ok(()) => done += 1,
+                    Ok(gone) => {
+                        done += 1;
+                        let_go |= gone;
+                    }
                     Err(Left::Failed(error)) if is_photos_fault(&error) => {
                         let (product_id, image_id) = (&image.product_id, &image.image_id);
                         tracing::warn!(product_id, image_id, %error, "stored photo not analyzed");
@@ -294,8 +303,8 @@ impl Work {
         Ok(let_go)
     }
 
-    /// Looks at one image and stores what is seen.
-    fn one(&self, analyzer: &Analyzer, image: &ImageRef) -> Result<(), Left> {
+    /// Looks at one image and stores what is seen. True when an index that could not learn of it was let go before.
+    fn one(&self, analyzer: &Analyzer, image: &ImageRef) -> Result<bool, Left> {
         let missing = || ServiceError::PhotoMissing { sha256: image.sha256.clone() };
         let bytes = Arc::new(self.core.catalog.photo_bytes(&image.sha256)?.ok_or_else(missing)?);
         let analyzed: Arc<Analyzed> = Arc::new(self.in_turn(&self.photos, || {
@@ -305,6 +314,10 @@ impl Work {
                 super::look(&analyzer, &core.decode(&bytes, None, timings)?, timings)
             }
         })??);
+        let version = analyzer.model().version();
+        let Some(product) = self.core.catalog.product(&image.product_id)? else { return Ok(false) };
+        let is_shown = self.core.live().version() == version;
+        let let_go = !is_shown && self.core.follower.discard_if_past(version, product.seq)?;
         self.in_turn(&self.writes, || {
             let (core, analyzed, image) = (Arc::clone(&self.core), Arc::clone(&analyzed), image.clone());
             move || {
@@ -312,7 +325,7 @@ impl Work {
                 core.catalog.write(|tx| tx.add_analysis(&image.product_id, &image.image_id, analysis, embedding))
             }
         })??;
-        Ok(())
+        Ok(let_go)
     }
 
     /// Deletes what other versions than the live and the one before it have seen.

@@ -172,8 +172,8 @@ pub struct Status {
     pub model_version: String,
     /// Last sequence number that searches see.
     pub seq: u64,
-    /// Products in the store.
+    /// Products in the catalog.
     pub products: u64,
-    /// Images in the store.
+    /// Images that searches see; those that the live model has not looked at yet are not among them.
     pub images: u64,
 }

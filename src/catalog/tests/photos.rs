@@ -54,6 +54,8 @@ fn a_crash_between_photo_and_commit_leaves_an_orphan_that_is_swept() {
     assert_eq!(photo_files(crashed.path()).len(), 3, "kept, orphan and a temporary file");
 
     let reopened = Catalog::open(crashed.path()).unwrap();
+    assert_eq!(photo_files(crashed.path()).len(), 2, "kept and orphan");
+    assert_eq!(reopened.sweep_photos(|| true).unwrap(), 1);
     assert_eq!(photo_files(crashed.path()), [kept.as_str()]);
     assert_eq!(reopened.product("a").unwrap().unwrap().images.len(), 1);
     assert_eq!(reopened.last_seq().unwrap(), 2);
@@ -67,6 +69,7 @@ fn files_of_others_are_left_alone() {
     let readme = dir.path().join(PHOTOS).join("README");
     fs::write(&readme, "mine").unwrap();
     let catalog = Catalog::open(dir.path()).unwrap();
+    assert_eq!(catalog.sweep_photos(|| true).unwrap(), 0);
     assert!(readme.exists());
     for hostile in ["", "../catalog.sqlite3", "README", "..", "ab"] {
         assert_eq!(catalog.photo_bytes(hostile).unwrap(), None, "{hostile}");
