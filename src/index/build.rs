@@ -1,7 +1,7 @@
 //! Merging parts and building their graph, in one background thread at a time.
 //!
-//! Sealed segments stay in front, each at least [`STEP`] times as large as all behind it together: few to search, and a row
-//! is inserted once for each step of the way. What the tail gathers is sealed when a search would notice the scan of it.
+//! Sealed segments come first, each at least [`STEP`] times as large as all behind it together, as far as memory for builds
+//! allows: few to search, and a row is inserted once for each step of the way. What the tail gathers is sealed when a search would notice the scan of it.
 
 use super::IndexConfig;
 use super::carry::Base;
@@ -59,18 +59,25 @@ pub(super) fn due(state: &State, config: &IndexConfig) -> Option<Due> {
         return None;
     }
     let parts = &state.parts;
-    let dead = |part: &Part| part.dead.count() > (config.exact_rows / 4).max(part.live() / DEAD);
+    let most = most(config);
+    // Rows that the graph did not find are dead in it and live in the part behind it; a build would lose them again. A part
+    // that is larger than may be built, by an earlier setting, waits until what lives of it fits.
+    let dead = |at: usize| {
+        let part = &parts[at];
+        let strays = parts.get(at + 1).filter(|next| next.stray).map_or(0, Part::len);
+        let dead = part.dead.count().saturating_sub(strays);
+        dead > (config.exact_rows / 4).max(part.live() / DEAD) && part.live() <= most
+    };
     let open = |part: &Part| matches!(part.body, Body::Open(_)) && !part.stray;
     let scanned: usize = parts.iter().filter(|part| open(part)).map(Part::len).sum();
     let first_open = parts.iter().position(open).unwrap_or(parts.len());
     let too_much_to_scan = state.live_rows() >= config.exact_rows && scanned > config.exact_rows / 2;
-    let mut from = parts.iter().position(dead);
+    let mut from = (0..parts.len()).find(|at| dead(*at));
     if too_much_to_scan {
         from = Some(from.map_or(first_open, |from| from.min(first_open)));
     }
     let mut from = from?;
     // As many as may be, and of those in front whatever is not much larger than what it is merged with.
-    let most = most(config);
     let live = |parts: &[Part]| parts.iter().map(Part::live).sum::<usize>();
     let mut end = from + 1;
     while end < parts.len() && live(&parts[from..=end]) <= most {
@@ -82,7 +89,7 @@ pub(super) fn due(state: &State, config: &IndexConfig) -> Option<Due> {
     let left_open = parts[..from].iter().chain(&parts[end..]).any(|part| open(part) && part.len() > 0);
     let least = if live(&parts[from..end]) == state.live_rows() {
         config.exact_rows
-    } else if left_open {
+    } else if left_open && too_much_to_scan {
         // Left open, they would be due again at once.
         1
     } else {

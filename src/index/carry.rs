@@ -8,11 +8,12 @@ use super::graph::{Graph, Layer};
 use super::grow::{nearest_first, select, shared};
 use super::rows::Bits;
 use super::segment::DROPPED;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Candidates for the edges of a row that lost some, the nearest.
 const CANDIDATES: usize = 96;
 /// Rows whose new edges are held beside the graph.
-const PIECE: usize = 1 << 16;
+const PIECE: usize = 1 << 13;
 
 /// A graph over some of the rows that one is to be grown over.
 pub(super) struct Base<'a> {
@@ -51,20 +52,24 @@ impl Base<'_> {
         }
     }
 
-    /// Hands over each row that is on the layer, and its up to `most` neighbours there.
+    /// Hands over each row that is on the layer, and its up to `most` neighbours there; `None` when told to stop.
     pub(super) fn carry(
         &self,
         codes: &Codes<'_>,
         layer: usize,
         most: usize,
-        threads: usize,
+        (threads, stop): (usize, &AtomicBool),
         mut set: impl FnMut(u32, &[u32]),
-    ) {
-        let Some(layer) = self.graph.layers.get(layer) else { return };
+    ) -> Option<()> {
+        let Some(layer) = self.graph.layers.get(layer) else { return Some(()) };
         for piece in self.members(layer).chunks(PIECE) {
+            if stop.load(Ordering::Relaxed) {
+                return None;
+            }
             let edges = shared(threads, piece, PIECE / 64, |position| self.edges(codes, layer, *position, most));
             piece.iter().zip(edges).for_each(|(position, to)| set(self.moved[*position as usize], &to));
         }
+        Some(())
     }
 
     fn edges(&self, codes: &Codes<'_>, layer: &Layer<'_>, position: u32, most: usize) -> Vec<u32> {
@@ -82,6 +87,6 @@ impl Base<'_> {
         edges.dedup();
         let mut near = nearest_first(codes, own, &edges);
         near.truncate(CANDIDATES);
-        select(codes, &near, most)
+        select(codes, own, &near, most)
     }
 }

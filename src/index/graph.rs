@@ -73,16 +73,25 @@ impl Graph<'_> {
     }
 
     /// As [`search`](Self::search), over accepted rows alone: for a filter that a tenth of the rows pass, or half of them.
-    /// `None` also when the way ended before `ef` were found.
+    /// Rows that pass may lie in islands, none of which leads to another: the walk starts where the unfiltered one does and at
+    /// the nearest of `sample`, rows that pass from anywhere. `None` also when the way ended before `ef` were found.
     pub(super) fn search_among(
         &self,
         query: &[f32],
         ef: usize,
         budget: usize,
+        sample: &[u32],
         accept: impl Fn(usize) -> bool,
     ) -> Option<Vec<u32>> {
+        /// Rows of the sample that are started from.
+        const STARTS: usize = 8;
         let query = &self.codes.encode(query);
-        let starts = [self.descend(query)];
+        let mut scores = Vec::new();
+        self.codes.dots(query, sample, &mut scores);
+        let mut starts: Vec<Near> = sample.iter().zip(scores).map(|(at, score)| Near::new(score, *at)).collect();
+        starts.sort_unstable_by(|a, b| b.cmp(a));
+        starts.truncate(STARTS);
+        starts.push(self.descend(query));
         let expand = walk::among(|at| self.layers[0].neighbours(at), &accept);
         let found = walk::beam(&self.codes, query, &starts, (ef, budget), expand, &accept)?;
         (found.len() >= ef).then(|| positions(found))

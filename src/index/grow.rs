@@ -28,6 +28,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Layers at most: with 16 connections the 8th is first reached by 4 thousand million rows.
 const MAX_LAYERS: usize = 16;
 /// A round has at most one row in this many of those that are in: more would miss too many neighbours among themselves.
+/// Nor has it more than were inserted before: rows that come after a graph was carried over may be alike, and unlike those
+/// that are in.
 const ROUND: usize = 50;
 /// A round of fewer is not worth a thread.
 const SHARED: usize = 32;
@@ -141,7 +143,7 @@ pub(super) fn grow(
     if let Some(base) = base {
         for (at, layer) in layers.iter_mut().enumerate() {
             let most = layer.most;
-            base.carry(&codes, at, most, config.build_threads, |position, to| layer.set(position, to));
+            base.carry(&codes, at, most, (config.build_threads, stop), |position, to| layer.set(position, to))?;
         }
     }
     let mut entry = base.and_then(|base| base.entry(&levels)).unwrap_or_else(|| order[0]);
@@ -150,7 +152,7 @@ pub(super) fn grow(
         if stop.load(Ordering::Relaxed) {
             return None;
         }
-        let most = ((carried.count() + done) / ROUND).max(1);
+        let most = ((carried.count() + done) / ROUND).min(done).max(1);
         let round = &order[done..(done + most).min(order.len())];
         let grown = Growing { codes: &codes, layers: &layers, levels: &levels, entry };
         let chosen =
@@ -198,19 +200,22 @@ impl Growing<'_> {
             let ef = config.ef_construction.max(connections);
             let found = walk::beam(self.codes, query, &starts, (ef, usize::MAX), walk::onward(neighbours), |_| true);
             starts = found.unwrap_or(starts);
-            chosen[layer] = select(self.codes, &starts, self.layers[layer].most);
+            chosen[layer] = select(self.codes, position, &starts, self.layers[layer].most);
         }
         chosen
     }
 }
 
-/// Of candidates, nearest first, those that are nearer to the row than to any chosen before (algorithm 4 of the paper).
-pub(super) fn select(codes: &Codes<'_>, candidates: &[Near], most: usize) -> Vec<u32> {
+/// Of candidates, nearest first, those that are nearer to the row than to any chosen before (algorithm 4 of the paper). Of
+/// rows with the very code of this one only one is chosen, and does not keep the others out: they are all as near to it.
+pub(super) fn select(codes: &Codes<'_>, of: u32, candidates: &[Near], most: usize) -> Vec<u32> {
+    let own = walk::near(codes, codes.row(of), of).score();
     let mut chosen: Vec<u32> = Vec::with_capacity(most);
     let mut scores = Vec::with_capacity(most);
     for candidate in candidates {
         codes.dots(codes.row(candidate.position()), &chosen, &mut scores);
-        if scores.iter().all(|score| *score < candidate.score()) {
+        let near = candidate.score();
+        if scores.iter().all(|score| *score < near || *score == near && near != own) {
             chosen.push(candidate.position());
             if chosen.len() == most {
                 break;
@@ -248,7 +253,7 @@ fn connect(codes: &Codes<'_>, layer: &mut Open, at: usize, round: &[u32], chosen
         if all.len() <= held.most {
             return all;
         }
-        select(codes, &nearest_first(codes, to, &all), held.most)
+        select(codes, to, &nearest_first(codes, to, &all), held.most)
     });
     for (group, to) in groups.iter().zip(merged) {
         layer.set(group[0].0, &to);

@@ -11,13 +11,15 @@ use super::state::{Image, State};
 use super::{FileReport, IndexConfig, IndexError, Opened};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const SNAPSHOT: &str = ".index";
 const SEGMENT: &str = ".segment";
 const WRITING: &str = ".new";
+const LOCK: &str = "lock";
 const DAMAGED: &str = ".damaged";
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> IndexError {
@@ -53,6 +55,24 @@ fn list(dir: &Path, config: &IndexConfig, suffix: &str) -> Result<Vec<PathBuf>, 
     Ok(of_kind.map(|name| dir.join(name)).collect())
 }
 
+/// Keeps all others from the files of the configured model version, until it is dropped. An index that somebody is about to
+/// let go of is waited for.
+pub(super) fn lock(dir: &Path, config: &IndexConfig) -> Result<File, IndexError> {
+    const TRIES: u32 = 200;
+    const PAUSE: Duration = Duration::from_millis(50);
+    fs::create_dir_all(dir).map_err(at(dir))?;
+    let path = dir.join(format!("{}{LOCK}", prefix(config)));
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(at(&path))?;
+    for _ in 0..TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            Err(TryLockError::Error(error)) => return Err(at(&path)(error)),
+        }
+    }
+    Err(at(&path)(io::Error::new(io::ErrorKind::ResourceBusy, "this index is still open elsewhere")))
+}
+
 /// Where the next segment is written, until [`publish`] gives it its name.
 pub(super) fn next_segment(dir: &Path, config: &IndexConfig) -> Result<PathBuf, IndexError> {
     let prefix = prefix(config);
@@ -67,9 +87,13 @@ pub(super) fn next_segment(dir: &Path, config: &IndexConfig) -> Result<PathBuf, 
 pub(super) fn publish(dir: &Path, new: &Path) -> Result<PathBuf, IndexError> {
     let path = new.with_extension("");
     fs::rename(new, &path).map_err(at(new))?;
-    // The rename itself is on disk only when the directory is.
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))?;
+    sync(dir)?;
     Ok(path)
+}
+
+/// What was renamed or removed is so on disk only when the directory is.
+fn sync(dir: &Path) -> Result<(), IndexError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))
 }
 
 /// Renames a damaged file and says so.
@@ -150,17 +174,20 @@ pub(super) fn newest(dir: &Path, config: &IndexConfig) -> Result<Option<u64>, In
     Ok(newest.and_then(|path| number(path.file_name()?.to_str()?, &prefix(config), SNAPSHOT)))
 }
 
-/// Removes all files of the configured model version.
+/// Removes all files of the configured model version; they stay removed.
 pub(super) fn remove(dir: &Path, config: &IndexConfig) -> Result<(), IndexError> {
-    if !dir.exists() {
-        return Ok(());
-    }
+    let _alone = lock(dir, config)?;
     let prefix = prefix(config);
-    for name in names(dir)?.iter().filter(|name| name.starts_with(&prefix)) {
+    let (snapshots, others): (Vec<String>, Vec<String>) = names(dir)?
+        .into_iter()
+        .filter(|name| name.starts_with(&prefix) && !name.ends_with(LOCK))
+        .partition(|name| name.ends_with(SNAPSHOT));
+    // A segment that is missing would look like damage.
+    for name in snapshots.iter().chain(&others) {
         let path = dir.join(name);
         fs::remove_file(&path).map_err(at(&path))?;
     }
-    Ok(())
+    sync(dir)
 }
 
 /// Writes a snapshot beside the others, and removes those beyond the number to keep, and segments that none of them names.
@@ -200,7 +227,7 @@ fn file_name(path: &Path) -> Option<String> {
 /// Looks at every file of an index directory, of all model versions; changes nothing.
 pub(super) fn inspect(dir: &Path) -> Result<Vec<FileReport>, IndexError> {
     let mut reports = Vec::new();
-    for name in names(dir)? {
+    for name in names(dir)?.into_iter().filter(|name| !name.ends_with(LOCK)) {
         let path = dir.join(&name);
         let bytes = fs::metadata(&path).map_err(at(&path))?.len();
         let mut report = FileReport { path: path.clone(), bytes, ..FileReport::default() };

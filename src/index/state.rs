@@ -49,7 +49,7 @@ pub(super) struct State {
     gone: HashMap<Arc<str>, u64>,
     /// Products whose rows were in a damaged file; any state of theirs is news.
     lost: HashSet<Arc<str>>,
-    /// Sealed ones first, the largest in front; the last takes new rows.
+    /// The last takes new rows; a stray part stands right behind the segment that lost its rows.
     pub(super) parts: Vec<Part>,
     next_row: RowId,
     building: Option<Building>,

@@ -104,7 +104,7 @@ pub(super) fn among<'a>(
 }
 
 /// The `ef` accepted rows nearest to `query` that a walk from `starts` finds, nearest first; `expand` names the rows to go to
-/// from one. Rows that are not accepted are walked through: `None` when it looked at more than `budget` rows.
+/// from one. Those that are not accepted are walked through all the same: `None` when it looked at more than `budget` rows.
 pub(super) fn beam(
     codes: &Codes<'_>,
     query: &[Block],
@@ -119,7 +119,9 @@ pub(super) fn beam(
         open.clear();
         found.clear();
         for start in starts {
-            seen.insert(start.position());
+            if !seen.insert(start.position()) {
+                continue;
+            }
             open.push(*start);
             if accept(start.position() as usize) {
                 found.push(Reverse(*start));

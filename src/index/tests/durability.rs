@@ -37,10 +37,21 @@ fn filled(dir: &Path) -> Index {
     index
 }
 
+/// The files of an index, for a second one beside it.
+fn copied(dir: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    copy
+}
+
 #[test]
 fn a_snapshot_brings_everything_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let index = filled(dir.path());
+    let first = tempfile::tempdir().unwrap();
+    let index = filled(first.path());
+    let dir = copied(first.path());
     let (again, opened) = Index::open(dir.path(), one_snapshot()).unwrap();
     assert_eq!(opened.seq, 2004);
     assert_eq!(opened.snapshot, Some(snapshots(dir.path())[0].clone()));
@@ -181,8 +192,9 @@ fn bytes_with_right_checksums_and_wrong_content_are_refused_too() {
 
 #[test]
 fn vectors_on_disk_give_the_same_answers() {
-    let dir = tempfile::tempdir().unwrap();
-    let index = filled(dir.path());
+    let first = tempfile::tempdir().unwrap();
+    let index = filled(first.path());
+    let dir = copied(first.path());
     let on_disk = IndexConfig { vectors_on_disk: true, ..one_snapshot() };
     let (again, _) = Index::open(dir.path(), on_disk).unwrap();
     assert!(again.stats().bytes < index.stats().bytes);
@@ -234,6 +246,7 @@ fn the_snapshot_before_steps_in() {
         index.apply(i as u64 + 1, &format!("p{i}"), Some(product(&format!("p{i}"), &[("a", vector.clone())]))).unwrap();
         index.snapshot().unwrap();
     }
+    drop(index);
     let kept = snapshots(dir.path());
     assert_eq!(kept.len(), 2);
     fs::write(&kept[1], b"VITRINDX").unwrap();
