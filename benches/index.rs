@@ -6,15 +6,19 @@
 //! | `--connections 16`, `--ef-construction 128` | how the graph is made |
 //! | `--dir FOLDER` | keeps the index there: a second run opens it instead of building |
 //! | `--on-disk` | leaves vectors in their files |
+//! | `--vectors FILE` | vectors from a file of f32 instead of drawn ones; the last of them are the queries |
 //! | `--out FOLDER` | writes vectors, queries and truth, on which `python -m scripts.index_peers FOLDER` measures others, and this curve as `ours.json` |
+//! | `--reference FOLDER` | nothing of the above: measures hnsw_rs on what `--out` wrote there, and writes `hnsw_rs.json` |
 //! | `--filters` | recall and time under filters, by how much passes |
 //! | `--churn` | ten rounds in which a fifth of the rows is deleted and added again |
 //! | `--busy` | how long changes take while segments are built |
 //!
-//! Truth is the index's own exact scan. Vectors are of unit length and 256 values, in clusters, of an intrinsic dimension of
-//! about 32: embeddings of photos are of that kind.
+//! Truth is the index's own exact scan.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod draw;
+
+use draw::{CLUSTERS, DIMENSION, Draw};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use serde_json::json;
@@ -22,55 +26,11 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use vitrine::filter::{Facets, Filter};
 use vitrine::index::{Index, IndexConfig, IndexedImage, IndexedProduct, SearchRequest};
 
-const DIMENSION: usize = 256;
-const INTRINSIC: usize = 32;
-const CLUSTERS: usize = 200;
 const K: usize = 10;
-
-fn gauss(rng: &mut Pcg64) -> f32 {
-    // Box and Muller; the lower end keeps the logarithm finite.
-    let (u, v): (f32, f32) = (rng.random_range(1e-7..1.0), rng.random());
-    (-2.0 * u.ln()).sqrt() * (std::f32::consts::TAU * v).cos()
-}
-
-/// Vectors without an end: a cluster's center, a step along each of the axes that all share, and a little noise.
-struct Draw {
-    centers: Vec<Vec<f32>>,
-    axes: Vec<Vec<f32>>,
-    rng: Pcg64,
-}
-
-impl Draw {
-    fn new(seed: u64) -> Self {
-        let mut rng = Pcg64::seed_from_u64(1);
-        let mut draw = |rows: usize| -> Vec<Vec<f32>> {
-            (0..rows).map(|_| (0..DIMENSION).map(|_| gauss(&mut rng)).collect()).collect()
-        };
-        let (centers, axes) = (draw(CLUSTERS), draw(INTRINSIC));
-        Self { centers, axes, rng: Pcg64::seed_from_u64(seed) }
-    }
-}
-
-impl Iterator for Draw {
-    /// The cluster and the vector.
-    type Item = (usize, Vec<f32>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let cluster = self.rng.random_range(0..CLUSTERS);
-        let mut v = self.centers[cluster].clone();
-        for axis in &self.axes {
-            let along = 0.35 * gauss(&mut self.rng);
-            v.iter_mut().zip(axis).for_each(|(v, a)| *v += along * a);
-        }
-        v.iter_mut().for_each(|v| *v += 0.05 * gauss(&mut self.rng));
-        let length = v.iter().map(|v| v * v).sum::<f32>().sqrt();
-        Some((cluster, v.iter().map(|v| v / length).collect()))
-    }
-}
 
 /// Product `i` of `rows`: its price does not go with its vector, its zone does.
 fn product(i: usize, rows: usize, (cluster, embedding): (usize, Vec<f32>)) -> IndexedProduct {
@@ -126,12 +86,21 @@ fn write_f32(out: &mut impl Write, vector: &[f32]) {
     vector.iter().for_each(|value| out.write_all(&value.to_le_bytes()).unwrap());
 }
 
-fn fill(index: &Index, rows: usize, out: Option<&Path>) {
-    let mut file = out.map(|folder| BufWriter::new(File::create(folder.join("vectors.f32")).unwrap()));
+fn read_f32(path: &Path) -> Vec<Vec<f32>> {
+    let bytes = std::fs::read(path).unwrap();
+    let values: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    values.chunks_exact(DIMENSION).map(<[f32]>::to_vec).collect()
+}
+
+/// Fills the index with `rows` vectors; gives the rate at which they were built.
+fn fill(index: &Index, rows: usize, vectors: impl Iterator<Item = (usize, Vec<f32>)>, out: Option<&Path>) -> f64 {
+    let open = |name: &str| out.map(|folder| BufWriter::new(File::create(folder.join(name)).unwrap()));
+    let (mut file, mut zones) = (open("vectors.f32"), open("zones.u32"));
     let begun = Instant::now();
-    for (i, drawn) in Draw::new(2).take(rows).enumerate() {
-        if let Some(file) = &mut file {
+    for (i, drawn) in vectors.take(rows).enumerate() {
+        if let (Some(file), Some(zones)) = (&mut file, &mut zones) {
             write_f32(file, &drawn.1);
+            zones.write_all(&(drawn.0 as u32).to_le_bytes()).unwrap();
         }
         index.apply(i as u64 + 1, &i.to_string(), Some(product(i, rows, drawn))).unwrap();
     }
@@ -139,9 +108,10 @@ fn fill(index: &Index, rows: usize, out: Option<&Path>) {
     index.settle();
     let all = begun.elapsed().as_secs_f64();
     println!("drawn and applied in {applied:.0} s, built when {all:.0} s had passed");
+    rows as f64 / all
 }
 
-fn curve(index: &Index, queries: &[Vec<f32>], out: Option<&Path>) {
+fn curve(index: &Index, queries: &[Vec<f32>], built: Option<f64>, out: Option<&Path>) {
     let begun = Instant::now();
     let truth = truth(index, queries, None);
     println!("exact: {:.0} searches/s", queries.len() as f64 / begun.elapsed().as_secs_f64());
@@ -160,9 +130,41 @@ fn curve(index: &Index, queries: &[Vec<f32>], out: Option<&Path>) {
         for truth in &truth {
             truth.iter().for_each(|id| file.write_all(&id.to_le_bytes()).unwrap());
         }
-        let curve = json!({"vitrine": {"curve": points, "bytes": index.stats().bytes / index.stats().images.max(1)}});
+        let bytes = index.stats().bytes / index.stats().images.max(1);
+        let curve = json!({"vitrine": {"curve": points, "bytes": bytes, "built": built}});
         std::fs::write(folder.join("ours.json"), curve.to_string()).unwrap();
     }
+}
+
+/// hnsw_rs on the vectors, queries and truth in a folder.
+fn reference(folder: &Path) {
+    use hnsw_rs::prelude::{DistDot, Hnsw};
+    let (vectors, queries) = (read_f32(&folder.join("vectors.f32")), read_f32(&folder.join("queries.f32")));
+    let truth = std::fs::read(folder.join("truth.u32")).unwrap();
+    let truth: Vec<u32> = truth.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect();
+    let before = memory("RssAnon:");
+    let begun = Instant::now();
+    let index: Hnsw<'_, f32, DistDot> = Hnsw::new(16, vectors.len(), 16, 128, DistDot);
+    let all: Vec<(&[f32], usize)> = vectors.iter().enumerate().map(|(i, v)| (v.as_slice(), i)).collect();
+    index.parallel_insert_slice(&all);
+    let built = vectors.len() as f64 / begun.elapsed().as_secs_f64();
+    let bytes = (memory("RssAnon:") - before) * 1048576.0 / vectors.len() as f64;
+    println!("hnsw_rs: {built:.0}/s built, {bytes:.0} bytes a vector");
+    let mut points = Vec::new();
+    for ef in [32, 64, 96, 128, 192, 256, 384, 512] {
+        let begun = Instant::now();
+        let found: Vec<_> = queries.iter().map(|query| index.search(query, K, ef)).collect();
+        let rate = queries.len() as f64 / begun.elapsed().as_secs_f64();
+        let hits = found
+            .iter()
+            .zip(truth.chunks(K))
+            .flat_map(|(found, truth)| found.iter().filter(|near| truth.contains(&(near.d_id as u32))));
+        let recall = hits.count() as f64 / truth.len() as f64;
+        println!("{ef:5}  {recall:9.4}  {rate:10.0}");
+        points.push(json!([recall, rate]));
+    }
+    let curve = json!({"hnsw_rs": {"curve": points, "bytes": bytes, "built": built}});
+    std::fs::write(folder.join("hnsw_rs.json"), curve.to_string()).unwrap();
 }
 
 fn filters(index: &Index, rows: usize, queries: &[Vec<f32>]) {
@@ -223,13 +225,17 @@ fn churn(index: &Index, rows: usize, queries: &[Vec<f32>]) {
         index.settle();
         state(round);
     }
+    let fresh = Index::in_memory(index.config().clone());
+    fill(&fresh, rows, all.into_iter(), None);
+    let [recall, rate, ..] = measure(&fresh, queries, &truth(&fresh, queries, None), &request);
+    println!("built anew: recall {recall:.4}, {rate:.0} searches/s, {} bytes a row", fresh.stats().bytes / rows);
 }
 
 fn busy(index: &Index, rows: usize) {
     let mut times = Vec::new();
     let mut seq = index.seq();
     let mut i = rows;
-    // New rows until two builds have come and gone.
+    // New rows until four builds have come and gone.
     let (mut builds, mut was) = (0, false);
     for drawn in Draw::new(5) {
         seq += 1;
@@ -238,10 +244,12 @@ fn busy(index: &Index, rows: usize) {
         index.apply(seq, &i.to_string(), Some(product)).unwrap();
         times.push(begun.elapsed().as_secs_f64() * 1e3);
         i += 1;
+        // As a fast import would bring them: builds keep up and are met in all their stages.
+        std::thread::sleep(Duration::from_micros(200));
         let building = index.stats().building;
         builds += usize::from(was && !building);
         was = building;
-        if builds == 2 || i > 2 * rows + 200_000 {
+        if builds == 4 || i > 2 * rows + 200_000 {
             break;
         }
     }
@@ -256,12 +264,21 @@ fn main() {
     let after = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1));
     let number = |name: &str, other: usize| after(name).map_or(other, |text| text.parse().unwrap());
     let is_set = |name: &str| arguments.iter().any(|a| a == name);
+    if let Some(folder) = after("--reference") {
+        return reference(Path::new(folder));
+    }
     let rows = number("--rows", 50_000);
     let out = after("--out").map(PathBuf::from);
     if let Some(folder) = &out {
         std::fs::create_dir_all(folder).unwrap();
     }
-    let queries: Vec<Vec<f32>> = Draw::new(3).map(|(_, v)| v).take(number("--queries", 1000)).collect();
+    let count = number("--queries", 1000);
+    let mut read = after("--vectors").map(|path| read_f32(Path::new(path)));
+    let queries: Vec<Vec<f32>> = match &mut read {
+        Some(read) => read.split_off(read.len().saturating_sub(count)),
+        None => Draw::new(3).map(|(_, v)| v).take(count).collect(),
+    };
+    let rows = read.as_ref().map_or(rows, |read| rows.min(read.len()));
     let before = memory("VmRSS:");
     let plain = IndexConfig::default();
     let config = IndexConfig {
@@ -276,8 +293,12 @@ fn main() {
         Some(dir) => Index::open(Path::new(dir), config).unwrap().0,
         None => Index::in_memory(config),
     };
+    let mut built = None;
     if index.seq() == 0 {
-        fill(&index, rows, out.as_deref());
+        built = Some(match read {
+            Some(read) => fill(&index, rows, read.into_iter().map(|vector| (0, vector)), out.as_deref()),
+            None => fill(&index, rows, Draw::new(2), out.as_deref()),
+        });
         let begun = Instant::now();
         index.snapshot().unwrap();
         println!("snapshot in {:.1} s", begun.elapsed().as_secs_f64());
@@ -295,7 +316,7 @@ fn main() {
         a_row(stats.product_bytes)
     );
     if !is_set("--no-curve") {
-        curve(&index, &queries, out.as_deref());
+        curve(&index, &queries, built, out.as_deref());
     }
     if is_set("--filters") {
         filters(&index, rows, &queries);

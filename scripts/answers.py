@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from PIL import Image
 
 from . import augment, dataset, files, measure, photos
 from .net import EMBEDDING_DIM
@@ -45,22 +46,27 @@ def stacked(values: list[dict[str, measure.F32]], photo: list[int]) -> measure.A
     return measure.Answers(np.array(photo, np.int64), logits, np.stack([v["embedding"] for v in values]))
 
 
-def _start(model: bytes) -> None:
+def start(model: bytes) -> None:
+    """Makes a process of a pool ready for `of_image`."""
     global _net
     _net = session(model)
 
 
+def of_image(image: Image.Image) -> dict[str, measure.F32]:
+    """What the file that this process was started with says of an image."""
+    assert _net is not None
+    return run(_net, {"image": photos.normalize(photos.stretch(image))[None]})
+
+
 def _photo(job: tuple[Path, str, str, int]) -> dict[str, measure.F32]:
     file, path, view, seed = job
-    assert _net is not None
-    image = augment.view(photos.load(file), seed, path, view)
-    return run(_net, {"image": photos.normalize(photos.stretch(image))[None]})
+    return of_image(augment.view(photos.load(file), seed, path, view))
 
 
 def ask(model: bytes, rows: list[dataset.Row], which: list[int], view: str, seed: int, workers: int) -> measure.Answers:
     """Photos `which` (rows of the table), changed as `view` says, through the whole file."""
     jobs = [(Path(rows[i]["file"]), rows[i]["path"], view, seed) for i in which]
-    with multiprocessing.Pool(workers, _start, (model,)) as pool:
+    with multiprocessing.Pool(workers, start, (model,)) as pool:
         return stacked(pool.map(_photo, jobs, chunksize=16), which)
 
 
