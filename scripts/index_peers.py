@@ -90,22 +90,24 @@ Curve = list[tuple[float, float]]
 
 
 def drawn(curves: dict[str, Curve]) -> str:
-    """Recall (from 0.8, to the right) against searches a second (logarithmic, upward) as SVG."""
+    """Recall (0.8 to 0.999, to the right; logarithmic in what is missed) against searches a second (logarithmic,
+    upward) as SVG."""
     width, height, left, low = 860, 520, 70, 50
-    inks = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
+    inks = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#8b4513")
     seen = {name: [(r, q) for r, q in curve if r >= 0.8] for name, curve in curves.items()}
     rates = [q for curve in seen.values() for _, q in curve] or [1.0]
     floor, top = math.log10(min(rates)) - 0.05, math.log10(max(rates)) + 0.05
 
     def x(recall: float) -> float:
-        return left + (recall - 0.8) / 0.2 * (width - left - 190)
+        misses = math.log10(max(1 - recall, 0.001))
+        return left + (math.log10(0.2) - misses) / (math.log10(0.2) + 3) * (width - left - 190)
 
     def y(rate: float) -> float:
         return height - low - (math.log10(rate) - floor) / (top - floor) * (height - low - 20)
 
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13">']
     out.append(f'<rect width="{width}" height="{height}" fill="#fff"/>')
-    for tick in (0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 1.0):
+    for tick in (0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999):
         out.append(f'<path d="M{x(tick):.1f} 20V{height - low}" stroke="#ddd"/>')
         out.append(f'<text x="{x(tick):.1f}" y="{height - low + 18}" text-anchor="middle">{tick}</text>')
     for rate in (m * 10**e for e in range(6) for m in (1, 2, 5)):
@@ -196,9 +198,7 @@ def filtered(folder: Path) -> None:
         kept = np.flatnonzero(allowed)
         scores = queries @ vectors[kept].T
         truth = [set(kept[np.argsort(-row)[:K]].tolist()) for row in scores]
-        select = library.SearchParametersHNSW(
-            sel=library.IDSelectorBitmap(np.packbits(allowed, bitorder="little")), efSearch=192
-        )
+        select = library.SearchParametersHNSW(sel=library.IDSelectorBitmap(np.packbits(allowed, bitorder="little")), efSearch=192)
 
         def passes(label: int, allowed: NDArray[np.bool_] = allowed) -> bool:
             return bool(allowed[label])

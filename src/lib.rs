@@ -22,6 +22,7 @@
 //! | [`similar`] | a query to a page of similar products |
 //! | [`scheduler`] | two bounded lanes for work that costs processor time |
 //! | [`service`] | write path and read path: what is acknowledged is durable and visible |
+//! | `collections` | lists and tables of millions that change under a lock without a long stop |
 //! | [`metrics`] | counters and stage durations, for Prometheus and `Server-Timing` |
 //! | [`http`] | routes, auth, limits, problem+json, OpenAPI |
 //! | [`cli`] | commands and configuration |
@@ -29,6 +30,7 @@ pub mod analyzer;
 pub mod attributes;
 pub mod catalog;
 pub mod cli;
+mod collections;
 pub mod color;
 pub mod config;
 pub mod filter;

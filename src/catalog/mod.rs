@@ -31,7 +31,7 @@ mod reader;
 mod records;
 mod schema;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod write;
 
 pub use changes::{Change, ChangeKind, MAX_CHANGES, Payload};

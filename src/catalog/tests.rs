@@ -16,7 +16,7 @@ use crate::model::EMBEDDING_DIM;
 use sha2::{Digest, Sha256};
 
 /// An analysis of `bytes` by model `version` that is sure of `category` (empty: unsure).
-fn analysis(bytes: &[u8], version: &str, category: &str, confidence: f32) -> Analysis {
+pub(crate) fn analysis(bytes: &[u8], version: &str, category: &str, confidence: f32) -> Analysis {
     let sure = !category.is_empty();
     let candidate = Candidate { value: "dress".into(), confidence };
     Analysis {
@@ -72,7 +72,8 @@ fn put(catalog: &Catalog, product: &str, image: &str, bytes: &[u8]) -> Result<Co
     put_seen(catalog, product, image, bytes, analysis(bytes, "v1", "dress", 0.9))
 }
 
-fn put_seen(
+/// Stores `bytes` as an image; its embedding is the axis that the first byte numbers.
+pub(crate) fn put_seen(
     catalog: &Catalog,
     product: &str,
     image: &str,

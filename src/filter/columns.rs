@@ -6,6 +6,7 @@
 //! back. Of 1,000,000 products with 9 attributes each a term costs 1 to 2 bits a product, a price 8 bytes.
 
 use super::{Bound, ColorName, Facets, Filter, Node, PriceTest, TextField};
+use crate::collections::{Chunks, Tables};
 use crate::color::BasicColor;
 use roaring::{MultiOps, RoaringBitmap};
 use serde::{Deserialize, Serialize};
@@ -58,19 +59,30 @@ impl Term {
     }
 }
 
-/// A term and the products that have it.
-#[derive(Clone, Debug)]
-struct Column {
-    term: Arc<Term>,
-    slots: RoaringBitmap,
+/// Terms by number; `None` where a number is free.
+#[derive(Clone, Debug, Default)]
+pub struct Terms(Chunks<Option<Arc<Term>>>);
+
+impl Terms {
+    fn get(&self, number: u32) -> Option<&Term> {
+        self.0.get(number as usize)?.as_deref()
+    }
+
+    /// All in order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = Option<&Term>> {
+        self.0.iter().map(Option::as_deref)
+    }
 }
 
 /// Columns over the facets of products, by slot.
 #[derive(Debug, Default)]
 pub struct Columns {
-    numbers: HashMap<Arc<Term>, u32>,
-    /// By number; of a term that no product has any more nothing is left, and its number is given again.
-    columns: Vec<Option<Column>>,
+    /// Of a term that no product has any more nothing is left, and its number is given again.
+    terms: Terms,
+    /// Numbers by term.
+    numbers: Tables,
+    /// Products that have a term, by its number.
+    slots: Vec<RoaringBitmap>,
     free: Vec<u32>,
     /// Products with any value of a field.
     fields: HashMap<Field, RoaringBitmap>,
@@ -91,9 +103,9 @@ impl Columns {
     /// Enters a product whose terms are numbered already.
     fn enter(&mut self, slot: u32, coded: &Coded) {
         for number in &coded.terms {
-            let Some(Some(column)) = self.columns.get_mut(*number as usize) else { continue };
-            column.slots.insert(slot);
-            self.fields.entry(column.term.field()).or_default().insert(slot);
+            let Some(term) = self.terms.get(*number) else { continue };
+            self.slots[*number as usize].insert(slot);
+            self.fields.entry(term.field()).or_default().insert(slot);
         }
         if self.prices.len() <= slot as usize {
             self.prices.resize(slot as usize + 1, f64::NAN);
@@ -108,16 +120,16 @@ impl Columns {
     /// Takes a product out, of which [`Columns::insert`] gave `coded`.
     pub fn remove(&mut self, slot: u32, coded: &Coded) {
         for number in &coded.terms {
-            let Some(held) = self.columns.get_mut(*number as usize) else { continue };
-            let Some(column) = held else { continue };
-            column.slots.remove(slot);
-            let field = column.term.field();
-            if column.slots.is_empty() {
-                self.numbers.remove(&column.term);
-                if let Some(name) = color_name(&column.term) {
+            let Some(term) = self.terms.get(*number) else { continue };
+            let slots = &mut self.slots[*number as usize];
+            slots.remove(slot);
+            let field = term.field();
+            if slots.is_empty() {
+                self.numbers.remove(term, *number);
+                if let Some(name) = color_name(term) {
                     self.colors.entry(name).or_default().retain(|other| other != number);
                 }
-                *held = None;
+                self.terms.0.set(*number as usize, None);
                 self.free.push(*number);
             }
             forget(&mut self.fields, &field, slot);
@@ -133,8 +145,8 @@ impl Columns {
     pub fn facets(&self, coded: &Coded) -> Facets {
         let mut facets = Facets { price: coded.price, ..Facets::default() };
         for number in &coded.terms {
-            let Some(Some(column)) = self.columns.get(*number as usize) else { continue };
-            match &*column.term {
+            let Some(term) = self.terms.get(*number) else { continue };
+            match term {
                 Term::Text(field, value) => {
                     let value = value.clone();
                     match field {
@@ -153,22 +165,25 @@ impl Columns {
         facets
     }
 
-    /// All terms by number, to be kept beside the products: [`Columns::restored`] takes them back.
-    pub fn terms(&self) -> Vec<Option<Arc<Term>>> {
-        self.columns.iter().map(|column| Some(Arc::clone(&column.as_ref()?.term))).collect()
+    /// All terms, to be kept beside the products: [`Columns::restored`] takes them back.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// Columns from terms and products that were kept; `None` when a product has a number that is no term's.
     pub fn restored(terms: Vec<Option<Term>>, products: impl Iterator<Item = (u32, Coded)>) -> Option<Self> {
         let mut columns = Self::default();
-        for (number, term) in terms.into_iter().enumerate() {
+        columns.numbers.reserve(terms.len());
+        for (number, term) in (0u32..).zip(terms) {
+            columns.terms.0.push(None);
+            columns.slots.push(RoaringBitmap::new());
             match term {
-                Some(term) => columns.name(number as u32, Arc::new(term)),
-                None => columns.free.push(number as u32),
+                Some(term) => columns.name(number, term),
+                None => columns.free.push(number),
             }
         }
         for (slot, coded) in products {
-            if coded.terms.iter().any(|n| !matches!(columns.columns.get(*n as usize), Some(Some(_)))) {
+            if coded.terms.iter().any(|number| columns.terms.get(*number).is_none()) {
                 return None;
             }
             columns.enter(slot, &coded);
@@ -177,33 +192,39 @@ impl Columns {
     }
 
     fn number(&mut self, term: Term) -> u32 {
-        if let Some(number) = self.numbers.get(&term) {
-            return *number;
+        if let Some(number) = self.known(&term) {
+            return number;
         }
-        let number = self.free.pop().unwrap_or(self.columns.len() as u32);
-        self.name(number, Arc::new(term));
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.terms.0.push(None);
+            self.slots.push(RoaringBitmap::new());
+            (self.slots.len() - 1) as u32
+        });
+        self.name(number, term);
         number
     }
 
-    fn name(&mut self, number: u32, term: Arc<Term>) {
-        if self.columns.len() <= number as usize {
-            self.columns.resize(number as usize + 1, None);
-        }
+    /// Gives a term a number that is free.
+    fn name(&mut self, number: u32, term: Term) {
         if let Some(name) = color_name(&term) {
             self.colors.entry(name).or_default().push(number);
         }
-        self.columns[number as usize] = Some(Column { term: Arc::clone(&term), slots: RoaringBitmap::new() });
-        self.numbers.insert(term, number);
+        self.numbers.insert(&term, number, |number| self.terms.get(number));
+        self.terms.0.set(number as usize, Some(Arc::new(term)));
     }
 
-    fn slots(&self, number: u32) -> Option<&RoaringBitmap> {
-        Some(&self.columns.get(number as usize)?.as_ref()?.slots)
+    /// The number of a term that a product has.
+    fn known(&self, term: &Term) -> Option<u32> {
+        self.numbers.find(term, |number| self.terms.get(number))
+    }
+
+    fn slots_of(&self, term: &Term) -> Option<&RoaringBitmap> {
+        self.slots.get(self.known(term)? as usize)
     }
 
     /// Products of a group.
     pub fn group(&self, group_id: &str) -> RoaringBitmap {
-        let number = self.numbers.get(&Term::Text(TextField::GroupId, group_id.to_owned()));
-        number.and_then(|number| self.slots(*number)).cloned().unwrap_or_default()
+        self.slots_of(&Term::Text(TextField::GroupId, group_id.to_owned())).cloned().unwrap_or_default()
     }
 
     /// `filter` over these columns.
@@ -213,11 +234,10 @@ impl Columns {
 
     /// Bytes held, about.
     pub fn bytes(&self) -> usize {
-        // A term is held by two maps and a few allocations; bitmaps know their size.
+        // A term is an allocation and its texts, a bitmap two; bitmaps know their size.
         const TERM: usize = 160;
-        let bitmaps = self.columns.iter().flatten().map(|column| &column.slots).chain(self.fields.values());
-        let bitmaps: usize = bitmaps.map(RoaringBitmap::serialized_size).sum();
-        bitmaps + self.prices.capacity() * size_of::<f64>() + self.numbers.len() * TERM
+        let bitmaps: usize = self.slots.iter().chain(self.fields.values()).map(RoaringBitmap::serialized_size).sum();
+        bitmaps + self.prices.capacity() * size_of::<f64>() + self.numbers.len() * TERM + self.numbers.bytes()
     }
 
     fn test<'a>(&'a self, node: &'a Node) -> Test<'a> {
@@ -234,18 +254,16 @@ impl Columns {
             Node::Or(nodes) => Test::Or(tests(nodes)),
             Node::Not(node) => Test::Not(Box::new(self.test(node))),
             Node::Text { field, any_of, missing } => {
-                let number = |value: &String| self.numbers.get(&Term::Text(field.clone(), value.clone()));
-                let found = any_of.iter().filter_map(number).filter_map(|number| self.slots(*number));
-                any(found.collect(), *missing, Field::Text(field.clone()))
+                let slots = |value: &String| self.slots_of(&Term::Text(field.clone(), value.clone()));
+                any(any_of.iter().filter_map(slots).collect(), *missing, Field::Text(field.clone()))
             }
             Node::Color { any_of, missing } => {
                 let numbers = any_of.iter().filter_map(|name| self.colors.get(name)).flatten();
-                any(numbers.filter_map(|number| self.slots(*number)).collect(), *missing, Field::Color)
+                any(numbers.filter_map(|number| self.slots.get(*number as usize)).collect(), *missing, Field::Color)
             }
             Node::InStock(None) => any(Vec::new(), true, Field::InStock),
             Node::InStock(Some(known)) => {
-                let number = self.numbers.get(&Term::InStock(*known));
-                any(number.and_then(|number| self.slots(*number)).into_iter().collect(), false, Field::InStock)
+                any(self.slots_of(&Term::InStock(*known)).into_iter().collect(), false, Field::InStock)
             }
             Node::Price(test) => Test::Price(test, self.fields.get(&Field::Price)),
         }

@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub use colors::ColorName;
-pub use columns::{Coded, Columns, Compiled, Term};
+pub use columns::{Coded, Columns, Compiled, Term, Terms};
 pub use parse::FilterError;
 
 /// Filters inside filters: `{"not": {...}}` has depth 2.

@@ -23,7 +23,7 @@ use super::record::{self, Input, Product};
 use super::rows::{Body, Part, Rows};
 use super::segment::Segment;
 use super::state::{Image, State};
-use crate::filter::{Columns, Term};
+use crate::filter::{Columns, Term, Terms};
 use half::f16;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
@@ -97,7 +97,7 @@ pub(super) fn write(out: impl Write, model_version: &str, dimension: usize, imag
         parts: image.parts.iter().map(part_header).collect(),
     };
     write_json(&mut out, &header)?;
-    let terms: Vec<Option<&Term>> = image.terms.iter().map(Option::as_deref).collect();
+    let terms: Vec<Option<&Term>> = image.terms.iter().collect();
     write_json(&mut out, &terms)?;
     let mut length = Vec::new();
     for slot in 0..image.records.len() as u32 {
@@ -192,7 +192,7 @@ pub(super) fn read(
             None => is_lost = true,
         }
     }
-    let mut image = Image { seq: header.seq, next_row: header.next_row, records, terms: Vec::new(), parts };
+    let mut image = Image { seq: header.seq, next_row: header.next_row, records, terms: Terms::default(), parts };
     let (products, lost) = check(&mut image, is_lost)?;
     let columns = Columns::restored(terms, products).ok_or("a product has a term that there is not")?;
     let ids = lost.iter().map(ToString::to_string).collect();

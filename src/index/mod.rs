@@ -502,6 +502,12 @@ impl Index {
         Ok(search::search(&state, &self.shared.config, query, request))
     }
 
+    /// The last change, products and images that can be found; at no cost, which [`Index::stats`] cannot say of itself.
+    pub fn counts(&self) -> (u64, usize, usize) {
+        let state = self.shared.read();
+        (state.seq, state.products.len(), state.live_rows())
+    }
+
     /// What is known of a product; `None` when it is not in the index.
     pub fn facets(&self, product_id: &str) -> Option<Arc<Facets>> {
         let state = self.shared.read();

@@ -6,7 +6,7 @@ use super::build::Built;
 use super::products::{Products, Records};
 use super::record::Product;
 use super::rows::{Body, Part, RowId, Rows, halved};
-use crate::filter::{Columns, Facets, Term};
+use crate::filter::{Columns, Facets, Terms};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(super) struct Image {
     pub(super) seq: u64,
     pub(super) next_row: RowId,
     pub(super) records: Records,
-    pub(super) terms: Vec<Option<Arc<Term>>>,
+    pub(super) terms: Terms,
     pub(super) parts: Vec<Part>,
 }
 
@@ -80,7 +80,7 @@ impl State {
             seq: self.seq,
             next_row: self.next_row,
             records: self.products.records().clone(),
-            terms: self.columns.terms(),
+            terms: self.columns.terms().clone(),
             parts: self.parts.clone(),
         }
     }

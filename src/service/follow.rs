@@ -2,6 +2,9 @@
 //! missed while the process was down is replayed at start (design invariants 1 and 2). Model and index are one thing,
 //! [`Live`], and a recorded activation swaps it whole: a search answers from exactly one version (invariant 3).
 
+#[cfg(test)]
+mod tests;
+
 use super::{ServiceError, lock};
 use crate::analyzer::Analyzer;
 use crate::catalog::{Catalog, CatalogError, Change, ChangeKind, IndexRecord, facets};

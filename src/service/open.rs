@@ -116,14 +116,14 @@ impl Service {
             core.catalog.last_seq()?;
             let ready = core.follower.is_whole();
             let live = core.live();
-            let stats = live.index.stats();
+            let (seq, products, images) = live.index.counts();
             Ok(Status {
                 ready,
                 reason: (!ready).then(|| "the index has missed a change; a restart replays it".to_owned()),
                 model_version: live.version().to_owned(),
-                seq: stats.seq,
-                products: stats.products as u64,
-                images: stats.images as u64,
+                seq,
+                products: products as u64,
+                images: images as u64,
             })
         })
         .await
