@@ -20,6 +20,8 @@ use vitrine::analyzer::Analysis;
 use vitrine::catalog::{Catalog, CatalogError, MetadataPatch, NewImage};
 
 const VITRINE: &str = env!("CARGO_BIN_EXE_vitrine");
+/// Where the models folder is.
+const HOME: &str = env!("CARGO_MANIFEST_DIR");
 /// Products in a transaction.
 const BATCH: usize = 1000;
 
@@ -42,7 +44,7 @@ fn analysis(sha256: &str, model_version: &str) -> Analysis {
 }
 
 fn fill(dir: &Path, rows: usize) {
-    let manifest = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/default/manifest.json")).unwrap();
+    let manifest = std::fs::read(Path::new(HOME).join("models/default/manifest.json")).unwrap();
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     let version = manifest["version"].as_str().unwrap();
     let (catalog, begun) = (Catalog::open(dir).unwrap(), Instant::now());
@@ -77,8 +79,9 @@ fn fill(dir: &Path, rows: usize) {
     println!("{rows} products stored in {:.0} s", begun.elapsed().as_secs_f64());
     drop(catalog);
     let begun = Instant::now();
-    let done = Command::new(VITRINE).args(["index", "rebuild", "--data-dir"]).arg(dir).stdout(Stdio::null()).status();
-    assert!(done.unwrap().success());
+    let mut rebuild = Command::new(VITRINE);
+    rebuild.args(["index", "rebuild", "--data-dir"]).arg(dir).current_dir(HOME).stdout(Stdio::null());
+    assert!(rebuild.status().unwrap().success());
     println!("indexed in {:.0} s", begun.elapsed().as_secs_f64());
 }
 
@@ -86,7 +89,7 @@ fn serve(dir: &Path, port: u16) -> Child {
     Command::new(VITRINE)
         .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--data-dir"])
         .arg(dir)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(HOME)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -114,7 +117,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let after = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1));
     let number = |name: &str, other: usize| after(name).map_or(other, |text| text.parse().unwrap());
-    let dir = Path::new(after("--dir").expect("--dir FOLDER"));
+    let dir = &std::path::absolute(after("--dir").expect("--dir FOLDER")).unwrap();
     if !dir.join("index").exists() {
         fill(dir, number("--rows", 100_000));
     }

@@ -61,7 +61,7 @@ impl Graph<'_> {
     }
 
     /// Positions of the `ef` accepted rows nearest to `query` that a walk finds, nearest by their codes first; `None` when it
-    /// looked at more than `budget` rows. For a filter that most rows pass: others are scored, too.
+    /// looked at more than `budget` rows.
     pub(super) fn search(
         &self,
         query: &[f32],
@@ -69,44 +69,17 @@ impl Graph<'_> {
         budget: usize,
         accept: impl FnMut(usize) -> bool,
     ) -> Option<Vec<u32>> {
-        Some(positions(self.walk(&self.codes.encode(query), ef, budget, accept)?))
-    }
-
-    /// As [`search`](Self::search), over accepted rows alone: for a filter that a tenth of the rows pass, or half of them.
-    /// Rows that pass may lie in islands, none of which leads to another: the walk starts where the unfiltered one does and at
-    /// the nearest of `sample`, rows that pass from anywhere. `None` also when the way ended before `ef` were found.
-    pub(super) fn search_among(
-        &self,
-        query: &[f32],
-        ef: usize,
-        budget: usize,
-        sample: &[u32],
-        accept: impl Fn(usize) -> bool,
-    ) -> Option<Vec<u32>> {
-        /// Rows of the sample that are started from.
-        const STARTS: usize = 8;
-        let query = &self.codes.encode(query);
-        let mut scores = Vec::new();
-        self.codes.dots(query, sample, &mut scores);
-        let mut starts: Vec<Near> = sample.iter().zip(scores).map(|(at, score)| Near::new(score, *at)).collect();
-        starts.sort_unstable_by(|a, b| b.cmp(a));
-        starts.truncate(STARTS);
-        starts.push(self.descend(query));
-        let expand = walk::among(|at| self.layers[0].neighbours(at), &accept);
-        let found = walk::beam(&self.codes, query, &starts, (ef, budget), expand, &accept)?;
-        (found.len() >= ef).then(|| positions(found))
-    }
-
-    /// Where a walk over the bottom layer starts.
-    fn descend(&self, query: &[Block]) -> Near {
-        let here = walk::near(&self.codes, query, self.entry);
-        let upper = self.layers.iter().skip(1).rev();
-        upper.fold(here, |here, layer| walk::greedy(&self.codes, query, here, |at| layer.neighbours(at)))
+        let found = self.walk(&self.codes.encode(query), ef, budget, accept)?;
+        Some(found.into_iter().map(Near::position).collect())
     }
 
     fn walk(&self, query: &[Block], ef: usize, budget: usize, accept: impl FnMut(usize) -> bool) -> Option<Vec<Near>> {
-        let expand = walk::onward(|at| self.layers[0].neighbours(at));
-        walk::beam(&self.codes, query, &[self.descend(query)], (ef, budget), expand, accept)
+        let mut here = walk::near(&self.codes, query, self.entry);
+        for layer in self.layers.iter().skip(1).rev() {
+            here = walk::greedy(&self.codes, query, here, |at| layer.neighbours(at));
+        }
+        let neighbours = |at: u32| self.layers[0].neighbours(at);
+        walk::beam(&self.codes, query, &[here], (ef, budget), neighbours, accept)
     }
 
     /// Rows that a walk over the bottom layer cannot reach, or does not find when it looks for just them.
@@ -137,8 +110,4 @@ impl Graph<'_> {
         let found = self.walk(self.codes.row(position), ef, usize::MAX, |_| true).unwrap_or_default();
         found.contains(&own) || found.len() >= ef && found.iter().all(|near| near.score() >= own.score())
     }
-}
-
-fn positions(found: Vec<Near>) -> Vec<u32> {
-    found.into_iter().map(Near::position).collect()
 }

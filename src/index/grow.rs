@@ -198,7 +198,7 @@ impl Growing<'_> {
                 continue;
             }
             let ef = config.ef_construction.max(connections);
-            let found = walk::beam(self.codes, query, &starts, (ef, usize::MAX), walk::onward(neighbours), |_| true);
+            let found = walk::beam(self.codes, query, &starts, (ef, usize::MAX), neighbours, |_| true);
             starts = found.unwrap_or(starts);
             chosen[layer] = select(self.codes, position, &starts, self.layers[layer].most);
         }

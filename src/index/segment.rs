@@ -293,24 +293,42 @@ impl Segment {
         Ok(())
     }
 
-    /// Holds every section against its checksum, on as many threads as there are.
+    /// Holds every section against its checksum, on as many threads as there are. Vectors that stay on disk are read, not
+    /// looked at where they are mapped: they would count as resident from then on.
     fn verify(&self) -> Result<(), String> {
         /// Bytes a thread takes at once.
         const PIECE: usize = 16 << 20;
         let bytes = self.bytes.get();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let mut end = MAGIC.len();
-        for section in &self.footer.sections {
-            let range = bytes.get(end..section.range().end).ok_or("a section is outside of it")?;
-            end = section.range().end;
-            let pieces: Vec<&[u8]> = range.chunks(PIECE).collect();
+        for (at, section) in self.footer.sections.iter().enumerate() {
+            let range = end..section.range().end;
+            if range.end < range.start || range.end > bytes.len() {
+                return Err("a section is outside of it".to_owned());
+            }
+            end = range.end;
+            let file = match &self.vectors {
+                Vectors::File(file) if at + 1 == self.footer.sections.len() => Some(file),
+                _ => None,
+            };
+            let pieces: Vec<Range<usize>> =
+                range.clone().step_by(PIECE).map(|start| start..(start + PIECE).min(range.end)).collect();
             let hashes = super::grow::shared(threads, &pieces, 2, |piece| {
                 let mut hash = crc32fast::Hasher::new();
-                hash.update(piece);
-                hash
+                match file {
+                    Some(file) => {
+                        let mut read = vec![0; piece.len()];
+                        read_at(file, &mut read, piece.start as u64)?;
+                        hash.update(&read);
+                    }
+                    None => hash.update(&bytes[piece.clone()]),
+                }
+                Ok::<_, io::Error>(hash)
             });
             let mut whole = crc32fast::Hasher::new();
-            hashes.iter().for_each(|hash| whole.combine(hash));
+            for hash in hashes {
+                whole.combine(&hash.map_err(|error| error.to_string())?);
+            }
             if whole.finalize() != section.crc32 {
                 return Err("its checksum does not match".to_owned());
             }

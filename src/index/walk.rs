@@ -69,48 +69,14 @@ pub(super) fn greedy<'a>(
     }
 }
 
-/// Rows that a walk among the accepted goes on to from one row, before it looks behind no further rejected one. Of 200,000
-/// rows with a tenth accepted, 16 find 0.93 of the nearest, 24 0.97, 32 0.985, each in a tenth more time.
-const WIDTH: usize = 32;
-/// Marks a rejected row whose neighbours were looked at; positions stay below it.
-const PASSED: u32 = 1 << 31;
-
-/// The neighbours of a row that were not seen before.
-pub(super) fn onward<'a>(neighbours: impl Fn(u32) -> &'a [u32]) -> impl FnMut(u32, &mut Visited, &mut Vec<u32>) {
-    move |at, seen, fresh| {
-        fresh.extend(neighbours(at).iter().copied().filter(|position| seen.insert(*position)));
-    }
-}
-
-/// The accepted neighbours of a row that were not seen before, and in the place of a rejected one its own accepted
-/// neighbours: no rejected row is scored (Patel et al., "ACORN", arXiv:2403.04871).
-pub(super) fn among<'a>(
-    neighbours: impl Fn(u32) -> &'a [u32],
-    accept: impl Fn(usize) -> bool,
-) -> impl FnMut(u32, &mut Visited, &mut Vec<u32>) {
-    move |at, seen, fresh| {
-        let around = neighbours(at);
-        fresh.extend(around.iter().copied().filter(|to| accept(*to as usize) && seen.insert(*to)));
-        for rejected in around.iter().filter(|to| !accept(**to as usize)) {
-            if fresh.len() >= WIDTH {
-                break;
-            }
-            if seen.insert(rejected | PASSED) {
-                let beyond = neighbours(*rejected).iter().copied();
-                fresh.extend(beyond.filter(|to| accept(*to as usize) && seen.insert(*to)));
-            }
-        }
-    }
-}
-
-/// The `ef` accepted rows nearest to `query` that a walk from `starts` finds, nearest first; `expand` names the rows to go to
-/// from one. Those that are not accepted are walked through all the same: `None` when it looked at more than `budget` rows.
-pub(super) fn beam(
+/// The `ef` accepted rows nearest to `query` that a walk from `starts` finds, nearest first. Rows that are not accepted
+/// are walked through, so a narrow filter makes the walk longer: `None` when it looked at more than `budget` rows.
+pub(super) fn beam<'a>(
     codes: &Codes<'_>,
     query: &[Block],
     starts: &[Near],
     (ef, budget): (usize, usize),
-    mut expand: impl FnMut(u32, &mut Visited, &mut Vec<u32>),
+    neighbours: impl Fn(u32) -> &'a [u32],
     mut accept: impl FnMut(usize) -> bool,
 ) -> Option<Vec<Near>> {
     SCRATCH.with_borrow_mut(|scratch| {
@@ -119,9 +85,7 @@ pub(super) fn beam(
         open.clear();
         found.clear();
         for start in starts {
-            if !seen.insert(start.position()) {
-                continue;
-            }
+            seen.insert(start.position());
             open.push(*start);
             if accept(start.position() as usize) {
                 found.push(Reverse(*start));
@@ -141,7 +105,7 @@ pub(super) fn beam(
                 break;
             }
             fresh.clear();
-            expand(next.position(), seen, fresh);
+            fresh.extend(neighbours(next.position()).iter().copied().filter(|position| seen.insert(*position)));
             codes.dots(query, fresh, scores);
             for (&position, &score) in fresh.iter().zip(scores.iter()) {
                 let candidate = Near::new(score, position);

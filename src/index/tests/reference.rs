@@ -99,41 +99,6 @@ fn rows_unlike_all_that_is_carried_over_are_found() {
 }
 
 #[test]
-fn a_walk_among_the_accepted_finds_their_nearest_and_no_others() {
-    let mut vectors = clustered(19, 8060, 64);
-    let queries = vectors.split_off(8000);
-    let parts = [rows(&vectors, 0..8000)];
-    let grown = grow::grow(&Merged::new(&parts), None, &config(64, 1000), &AtomicBool::new(false)).unwrap();
-    let graph = grown.graph();
-    let mut far: Vec<f32> = vectors.iter().map(|vector| dot(vector, &vectors[0])).collect();
-    let by_row = far.clone();
-    far.sort_by(f32::total_cmp);
-    // Spread over all; and in places of their own, far from many queries.
-    let spread = |one_in: usize| move |at: usize| at.is_multiple_of(one_in);
-    let (tenth, fourth) = (far[800], far[2000]);
-    let (farthest, far) = (|at: usize| by_row[at] < tenth, |at: usize| by_row[at] < fourth);
-    let accepts: [&dyn Fn(usize) -> bool; 5] = [&spread(2), &spread(4), &spread(10), &farthest, &far];
-    for (case, accept) in accepts.into_iter().enumerate() {
-        let sample: Vec<u32> = (0..8000u32).filter(|at| accept(*at as usize)).step_by(3).collect();
-        let (mut found, mut truth) = (Vec::new(), Vec::new());
-        for query in &queries {
-            let among = graph.search_among(query, 128, usize::MAX, &sample, accept).unwrap();
-            let among = among.into_iter().map(|at| at as usize);
-            assert!(among.clone().all(accept));
-            found.push(nearest(query, &vectors, among));
-            truth.push(nearest(query, &vectors, (0..8000).filter(|at| accept(*at))));
-        }
-        let all = recall(&found, &truth);
-        let each = found.chunks(1).zip(truth.chunks(1)).map(|(found, truth)| recall(found, truth));
-        let worst = each.fold(1.0, f64::min);
-        assert!(all > 0.97 && worst >= 0.6, "{all}, of one query {worst}, in case {case}");
-    }
-    let (none, query) = (&[], &queries[0]);
-    assert_eq!(graph.search_among(query, 128, 5, none, |_| true), None, "a walk keeps to its budget");
-    assert_eq!(graph.search_among(query, 128, usize::MAX, none, |at| at < 100), None, "fewer than asked for");
-}
-
-#[test]
 fn finds_as_much_as_hnsw_rs_and_does_not_depend_on_threads() {
     let mut vectors = clustered(11, 5060, 64);
     let queries = vectors.split_off(5000);
