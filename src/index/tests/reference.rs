@@ -80,20 +80,20 @@ fn a_graph_carried_over_finds_as_much_as_one_grown_anew() {
 
 #[test]
 fn rows_unlike_all_that_is_carried_over_are_found() {
-    let mut vectors = clustered(23, 4000, 64);
+    let mut vectors = clustered(23, 12_000, 32);
     let mut rng = Pcg64::seed_from_u64(5);
-    let center: Vec<f32> = (0..64).map(|_| gauss(&mut rng)).collect();
-    let mut near_it = || unit(center.iter().map(|value| value + 0.3 * gauss(&mut rng)).collect());
-    vectors.extend((0..1000).map(|_| near_it()));
+    let center: Vec<f32> = (0..32).map(|_| gauss(&mut rng)).collect();
+    let mut near_it = || unit(center.iter().map(|value| value + 0.2 * gauss(&mut rng)).collect());
+    vectors.extend((0..240).map(|_| near_it()));
     let queries: Vec<Vec<f32>> = (0..60).map(|_| near_it()).collect();
-    let (config, go) = (config(64, 1000), &AtomicBool::new(false));
-    let first = [rows(&vectors, 0..4000)];
+    let (config, go) = (config(32, 1000), &AtomicBool::new(false));
+    let first = [rows(&vectors, 0..12_000)];
     let base = grow::grow(&Merged::new(&first), None, &config, go).unwrap();
-    let base = Base { graph: base.graph(), moved: (0..4000).collect() };
-    let parts = [rows(&vectors, 0..5000)];
+    let base = Base { graph: base.graph(), moved: (0..12_000).collect() };
+    let parts = [rows(&vectors, 0..12_240)];
     let [carried, anew] = [Some(&base), None].map(|base| grow::grow(&Merged::new(&parts), base, &config, go).unwrap());
-    let lost = carried.graph().lost(5000, config.ef_search).len();
-    assert!(lost < 20, "{lost} rows are not found");
+    let lost = carried.graph().lost(12_240, config.ef_search).len();
+    assert!(lost < 10, "{lost} rows are not found");
     let [carried, anew] = [carried, anew].map(|one| graph_recall(&one.graph(), &vectors, &queries, 64));
     assert!(carried > anew - 0.02, "{carried} of {anew}");
 }
