@@ -16,9 +16,9 @@
 //! Truth is the index's own exact scan.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod draw;
+mod common;
 
-use draw::{CLUSTERS, DIMENSION, Draw};
+use common::{CLUSTERS, DIMENSION, Draw};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use serde_json::json;
@@ -41,13 +41,6 @@ fn product(i: usize, rows: usize, (cluster, embedding): (usize, Vec<f32>)) -> In
         ..Facets::default()
     };
     IndexedProduct { product_id: i.to_string(), facets, images: vec![image] }
-}
-
-/// Memory of this process in MB, as Linux counts it.
-fn memory(what: &str) -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix(what));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }
 
 fn ids(index: &Index, query: &[f32], request: &SearchRequest<'_>) -> Vec<u32> {
@@ -142,13 +135,13 @@ fn reference(folder: &Path) {
     let (vectors, queries) = (read_f32(&folder.join("vectors.f32")), read_f32(&folder.join("queries.f32")));
     let truth = std::fs::read(folder.join("truth.u32")).unwrap();
     let truth: Vec<u32> = truth.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect();
-    let before = memory("RssAnon:");
+    let before = common::memory("self", "RssAnon:");
     let begun = Instant::now();
     let index: Hnsw<'_, f32, DistDot> = Hnsw::new(16, vectors.len(), 16, 128, DistDot);
     let all: Vec<(&[f32], usize)> = vectors.iter().enumerate().map(|(i, v)| (v.as_slice(), i)).collect();
     index.parallel_insert_slice(&all);
     let built = vectors.len() as f64 / begun.elapsed().as_secs_f64();
-    let bytes = (memory("RssAnon:") - before) * 1048576.0 / vectors.len() as f64;
+    let bytes = (common::memory("self", "RssAnon:") - before) * 1048576.0 / vectors.len() as f64;
     println!("hnsw_rs: {built:.0}/s built, {bytes:.0} bytes a vector");
     let mut points = Vec::new();
     for ef in [32, 64, 96, 128, 192, 256, 384, 512] {
@@ -279,7 +272,7 @@ fn main() {
         None => Draw::new(3).map(|(_, v)| v).take(count).collect(),
     };
     let rows = read.as_ref().map_or(rows, |read| rows.min(read.len()));
-    let before = memory("VmRSS:");
+    let before = common::memory("self", "VmRSS:");
     let plain = IndexConfig::default();
     let config = IndexConfig {
         dimension: DIMENSION,
@@ -329,8 +322,8 @@ fn main() {
     }
     println!(
         "resident {:.0} MB more than before, {:.0} of it not of files; at most {:.0} MB",
-        memory("VmRSS:") - before,
-        memory("RssAnon:") - before,
-        memory("VmHWM:")
+        common::memory("self", "VmRSS:") - before,
+        common::memory("self", "RssAnon:") - before,
+        common::memory("self", "VmHWM:")
     );
 }

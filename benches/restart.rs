@@ -6,9 +6,9 @@
 //! Linux holds of files before each start (root only).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod draw;
+mod common;
 
-use draw::Draw;
+use common::Draw;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -107,12 +107,6 @@ fn get(port: u16, path: &str) -> Option<(u16, String)> {
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
-fn resident(child: &Child) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
-}
-
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let after = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1));
@@ -144,7 +138,7 @@ fn main() {
         let search = search.elapsed().as_secs_f64() * 1e3;
         println!(
             "ready in {ready:.2} s; probe {probe:.1} ms, first search {search:.1} ms ({found}), {:.0} MB resident: {status}",
-            resident(&child)
+            common::memory(&child.id().to_string(), "VmRSS:")
         );
         Command::new("kill").arg(child.id().to_string()).status().unwrap();
         if let Some(out) = child.stdout.take() {

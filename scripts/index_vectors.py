@@ -48,11 +48,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", type=Path, default=options.REPOSITORY / "models/default/model.int8.onnx")
-    parser.add_argument("--photos", type=Path, default=os.environ.get("VITRINE_PHOTOS", options.REPOSITORY / "../shared/data"))
+    parser.add_argument("--photos", type=Path, default=options.photos_folder())
     parser.add_argument("--views", type=int, default=5, help="views of each photo")
     parser.add_argument("--queries", type=int, default=1000)
     args = parser.parse_args()
-    todo = jobs(Path(args.photos), args.views, args.queries)
+    todo = jobs(args.photos, args.views, args.queries)
     with multiprocessing.Pool(os.cpu_count(), answers.start, (args.model.read_bytes(),)) as pool:
         rows = [row for row in pool.imap(_embed, todo, chunksize=16) if row is not None]
     with files.replacing(args.out) as path:

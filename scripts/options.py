@@ -18,11 +18,15 @@ def home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vitrine"
 
 
+def photos_folder() -> Path:
+    """Where the public photo sets are, unless told."""
+    return Path(os.environ.get("VITRINE_PHOTOS", REPOSITORY / "../shared/data"))
+
+
 def add_common(parser: argparse.ArgumentParser) -> None:
     """--photos, --weights, --cache, --table, --sources, --own, --seed."""
-    photos = Path(os.environ.get("VITRINE_PHOTOS", REPOSITORY / "../shared/data"))
     weights = REPOSITORY / "../shared/weights/resnet50_w1a2_packed.npz"
-    parser.add_argument("--photos", type=Path, default=photos, help="folder of the public photo sets (VITRINE_PHOTOS)")
+    parser.add_argument("--photos", type=Path, default=photos_folder(), help="folder of the public photo sets (VITRINE_PHOTOS)")
     parser.add_argument("--weights", type=Path, default=weights, help="packed ResNet-50")
     parser.add_argument("--cache", type=Path, default=home() / "features", help="where pooled features are kept")
     parser.add_argument("--table", type=Path, default=home() / "labels.csv", help="label table of prepare")

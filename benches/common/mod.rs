@@ -1,4 +1,4 @@
-//! Drawn vectors: of unit length and 256 values, in clusters, of an intrinsic dimension of about 32. Embeddings of photos are
+//! What benchmarks share: memory of a process, and drawn vectors: of unit length and 256 values, in clusters, of an intrinsic dimension of about 32. Embeddings of photos are
 //! of that kind.
 
 use rand::{RngExt, SeedableRng};
@@ -47,4 +47,11 @@ impl Iterator for Draw {
         let length = v.iter().map(|v| v * v).sum::<f32>().sqrt();
         Some((cluster, v.iter().map(|v| v / length).collect()))
     }
+}
+
+/// Memory of a process in MB, as Linux counts it; `process` is its number, or `self`.
+pub(crate) fn memory(process: &str, what: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(what));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 /// How many times as large a segment is as all after it. A merge carries the larger graph over, so what it costs is inserting
-/// the smaller; with 3 instead of 8 there were more segments to search, and no fewer rows inserted.
+/// the smaller; with 3 instead of 8 there were more segments to search, and building took as long.
 const STEP: usize = 8;
 /// A part is built anew when one in this many of its rows is dead: they take memory, and time of every search.
 const DEAD: usize = 10;

@@ -1,16 +1,16 @@
 //! A segment's graph carried over into the one that takes its place: rows that died are taken out, all others keep their
 //! layers and edges. A row that led to a dead one gets, of what the dead one led to, what it would have chosen itself
-//! (Singh et al., "FreshDiskANN", arXiv:2105.09613, algorithm 4). Costs a third of inserting the row again when a fifth is
-//! dead, and nearly nothing when none is.
+//! (Singh et al., "FreshDiskANN", arXiv:2105.09613, algorithm 4). Where none died it costs nearly
+//! nothing.
 
 use super::codes::Codes;
 use super::graph::{Graph, Layer};
-use super::grow::{nearest_first, select, shared};
+use super::grow::{SHARED, nearest_first, select, shared};
 use super::rows::Bits;
 use super::segment::DROPPED;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Candidates for the edges of a row that lost some, the nearest.
+/// Candidates for the edges of a row that lost some, the nearest: three times what it can keep, not tuned.
 const CANDIDATES: usize = 96;
 /// Rows whose new edges are held beside the graph.
 const PIECE: usize = 1 << 13;
@@ -66,7 +66,7 @@ impl Base<'_> {
             if stop.load(Ordering::Relaxed) {
                 return None;
             }
-            let edges = shared(threads, piece, PIECE / 64, |position| self.edges(codes, layer, *position, most));
+            let edges = shared(threads, piece, SHARED, |position| self.edges(codes, layer, *position, most));
             piece.iter().zip(edges).for_each(|(position, to)| set(self.moved[*position as usize], &to));
         }
         Some(())

@@ -31,8 +31,8 @@ const MAX_LAYERS: usize = 16;
 /// Nor has it more than were inserted before: rows that come after a graph was carried over may be alike, and unlike those
 /// that are in.
 const ROUND: usize = 50;
-/// A round of fewer is not worth a thread.
-const SHARED: usize = 32;
+/// Fewer rows are not worth a thread.
+pub(super) const SHARED: usize = 32;
 
 /// A layer that still grows: room for `most` edges a member.
 struct Open {

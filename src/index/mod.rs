@@ -40,6 +40,8 @@ mod tests;
 mod visited;
 mod walk;
 
+pub(crate) use kernel::dot;
+
 use crate::filter::{Facets, Filter};
 use rows::Part;
 use serde::Serialize;

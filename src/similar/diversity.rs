@@ -4,6 +4,7 @@
 //! before it. The first is the most similar to the query, whatever the diversity.
 
 use super::rank::Candidate;
+use crate::index::dot;
 
 /// The first `count` of `found`, which is in order of score, by that rule; `vectors` are theirs, of unit length.
 pub(super) fn diversified(found: Vec<Candidate>, vectors: &[Vec<f32>], diversity: f32, count: usize) -> Vec<Candidate> {
@@ -29,14 +30,4 @@ pub(super) fn diversified(found: Vec<Candidate>, vectors: &[Vec<f32>], diversity
         chosen.push(next);
     }
     chosen
-}
-
-/// In lanes, which the compiler turns into vector instructions; their order, and so the sum, is always the same.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 8;
-    let mut sums = [0.0f32; LANES];
-    for (a, b) in a.chunks(LANES).zip(b.chunks(LANES)) {
-        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
-    }
-    sums.iter().sum()
 }

@@ -16,7 +16,7 @@ const LANES: usize = 16;
 pub(super) const UNIT_TOLERANCE: f32 = 2e-3;
 
 /// Dot product of two vectors of one length.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; LANES];
     let (a_chunks, a_rest) = a.as_chunks::<LANES>();
     let (b_chunks, b_rest) = b.as_chunks::<LANES>();
