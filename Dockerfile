@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Two stages: build with the full toolchain, run from a slim image as an ordinary user.
+# Three stages: build with the full toolchain, fetch ONNX Runtime, run from a slim image as an ordinary user.
 FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
@@ -10,12 +10,19 @@ RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
 COPY src src
 RUN touch src/main.rs src/lib.rs && cargo build --locked --profile dist
 
+# ONNX Runtime as its makers publish it, for the fast engine; without it the embedded one answers.
+FROM python:3.11-slim-bookworm AS onnxruntime
+RUN pip install --no-cache-dir --no-deps --target /wheel onnxruntime==1.32.0 \
+    && mkdir /onnxruntime && cp /wheel/onnxruntime/capi/libonnxruntime.so.* /onnxruntime/ \
+    && cp /wheel/onnxruntime/LICENSE /wheel/onnxruntime/ThirdPartyNotices.txt /onnxruntime/
+
 FROM debian:bookworm-slim
-# Certificates are for photos fetched from https URLs.
-RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates curl \
+# Certificates are for photos fetched from https URLs, the C++ library for ONNX Runtime.
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates curl libstdc++6 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --home-dir /data --create-home vitrine
 COPY --from=build /src/target/dist/vitrine /usr/local/bin/vitrine
+COPY --from=onnxruntime /onnxruntime /opt/onnxruntime/lib
 COPY models /usr/share/vitrine/models
 USER vitrine
 VOLUME /data

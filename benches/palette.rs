@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use vitrine::color::palette;
 use vitrine::mask::segment;
-use vitrine::model::Model;
+use vitrine::model::{EngineConfig, Model};
 use vitrine::photo::{Limits, Photo};
 
 fn best<T>(mut work: impl FnMut() -> T) -> (T, Duration) {
@@ -45,7 +45,7 @@ fn main() {
     } else {
         named
     };
-    let model = Model::load(&root.join("models/default")).expect("models/default");
+    let model = Model::load(&root.join("models/default"), &EngineConfig::tract()).expect("models/default");
     let mut times: [[Vec<Duration>; 2]; 2] = Default::default();
     let mut inference = Vec::new();
     for file in files {

@@ -180,11 +180,12 @@ def main() -> None:
     trained, labels = load_trained(args.trained, args.regions)
     model = build(args.weights, trained, labels, about["parts"], Clipped()).SerializeToString(deterministic=True)
     heads = head_entries(labels, figures)
+    small = kept(args.out, model)
     files = {
         "model.onnx": model,
-        "golden.json": golden.cases(model),
+        "golden.json": golden.cases(model, small.get("model.int8.onnx")),
         "CARD.md": card.text(args.out.name, about, figures, heads, args.regions is not None).encode(),
-        **kept(args.out, model),
+        **small,
     }
     if "training" in figures:
         own = {"recipe": about.get("recipe", "linear"), "settings": about.get("settings", {})}

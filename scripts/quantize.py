@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import answers, dataset, export, options, photos
+from . import answers, dataset, export, golden, options, photos
 from .evaluate import Bundle, between
 from .graph import Clipped, Quantized
 
@@ -70,8 +70,9 @@ def main() -> None:
         print(f"embeddings agree to a cosine of {cosine} only, expected {LEAST_COSINE}: the bundle stays without int8")
         raise SystemExit(UNFIT)
     listing: dict[str, Any] = dict(bundle.listing)
-    listing["files"] = {**listing["files"], "model.int8.onnx": export.digest(model)}
-    files = {name: (args.out / name).read_bytes() for name in bundle.listing["files"]} | {"model.int8.onnx": model}
+    files = {name: (args.out / name).read_bytes() for name in bundle.listing["files"]}
+    files |= {"model.int8.onnx": model, "golden.json": golden.cases(files["model.onnx"], model)}
+    listing["files"] = {name: export.digest(data) for name, data in files.items()}
     export.publish(args.out, files, listing)
     print(f"{args.out}: version {listing['version']}, model.int8.onnx {len(model)} bytes")
 

@@ -3,6 +3,7 @@
 
 use crate::http::HttpLimits;
 use crate::index::IndexConfig;
+use crate::model::{EngineChoice, EngineConfig, Precision, Provider};
 use crate::photo::{FetchConfig, Limits};
 use clap::{Args, ValueEnum};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -123,11 +124,32 @@ pub struct ModelConfig {
     /// Bundle to start with, a folder of the models folder; a version activated later wins
     #[arg(long, env = "VITRINE_MODEL", default_value_t = Self::default().model)]
     pub model: String,
+    /// What runs the bundle's graph
+    #[arg(long, env = "VITRINE_ENGINE", value_enum, default_value_t = Self::default().engine)]
+    pub engine: EngineChoice,
+    /// How the graph computes [default: int8 where engine, bundle and processor run it fast, else f32]
+    #[arg(long, env = "VITRINE_PRECISION", value_enum)]
+    pub precision: Option<Precision>,
+    /// Library of ONNX Runtime, 1.17 or newer [default: looked for in the linker's, the system's and Python's folders]
+    #[arg(long, env = "VITRINE_ONNXRUNTIME_LIB")]
+    pub onnxruntime_lib: Option<PathBuf>,
+    /// Where ONNX Runtime computes, separated by commas, best first [default: on the processor]
+    #[arg(long, env = "VITRINE_EXECUTION_PROVIDERS", value_enum, value_delimiter = ',')]
+    pub execution_providers: Vec<Provider>,
 }
 
 impl Default for ModelConfig {
     fn default() -> Self {
-        Self { models_dir: PathBuf::from("models"), model: "default".into() }
+        let EngineConfig { choice: engine, precision, library: onnxruntime_lib, providers, .. } =
+            EngineConfig::default();
+        Self {
+            models_dir: PathBuf::from("models"),
+            model: "default".into(),
+            engine,
+            precision,
+            onnxruntime_lib,
+            execution_providers: providers,
+        }
     }
 }
 
@@ -135,6 +157,17 @@ impl ModelConfig {
     /// Folder of the bundle to start with.
     pub fn bundle_dir(&self) -> PathBuf {
         self.models_dir.join(&self.model)
+    }
+
+    /// As the room of models takes it, for `threads` photos side by side.
+    pub fn engine_config(&self, threads: usize) -> EngineConfig {
+        EngineConfig {
+            choice: self.engine,
+            precision: self.precision,
+            library: self.onnxruntime_lib.clone(),
+            providers: self.execution_providers.clone(),
+            threads,
+        }
     }
 }
 
@@ -160,6 +193,18 @@ pub struct WorkConfig {
     /// Writes that may wait for the one writer before the answer is 503
     #[arg(long, env = "VITRINE_WRITE_QUEUE", default_value_t = Self::default().write_queue)]
     pub write_queue: usize,
+    /// Longest wait of a shopper's photo, a read or a search for a thread, in milliseconds, before the answer is 503
+    #[arg(long, env = "VITRINE_INTERACTIVE_WAIT_MS", default_value_t = Self::default().interactive_wait_ms,
+          value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    pub interactive_wait_ms: u64,
+    /// Longest wait of an upload's photo or a write for a thread, in milliseconds, before the answer is 503
+    #[arg(long, env = "VITRINE_BULK_WAIT_MS", default_value_t = Self::default().bulk_wait_ms,
+          value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    pub bulk_wait_ms: u64,
+    /// How much looking at photos gives way to searching, and to the machine's other work: 0 not at all, 19 the most
+    #[arg(long, env = "VITRINE_PHOTO_NICE", default_value_t = Self::default().photo_nice,
+          value_parser = clap::value_parser!(u8).range(0..=19))]
+    pub photo_nice: u8,
 }
 
 impl Default for WorkConfig {
@@ -172,6 +217,9 @@ impl Default for WorkConfig {
             bulk_queue: 256,
             read_queue: 512,
             write_queue: 512,
+            interactive_wait_ms: 5_000,
+            bulk_wait_ms: 30_000,
+            photo_nice: 10,
         }
     }
 }

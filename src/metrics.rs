@@ -2,10 +2,12 @@
 //! What is recorded within the tracing span of a request, on whatever thread, is also kept for that request's
 //! `Server-Timing`.
 
+use crate::scheduler::LaneCounts;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
 use prometheus_client::registry::{Registry, Unit};
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tracing::span::{Id, Span};
@@ -39,6 +41,12 @@ struct QueueLabel {
     queue: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WorkLabel {
+    queue: &'static str,
+    outcome: &'static str,
+}
+
 /// Every metric of the process; clones record into the same ones.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -50,6 +58,7 @@ struct Inner {
     in_flight: Gauge,
     stage_seconds: Family<StageLabel, Histogram>,
     queue: Family<QueueLabel, Gauge>,
+    work: Family<WorkLabel, Counter>,
     products: Gauge,
     images: Gauge,
     seq: Gauge,
@@ -76,6 +85,8 @@ impl Default for Metrics {
         registry.register_with_unit("stage_duration", "Time of one stage", Unit::Seconds, stage_seconds.clone());
         let queue = Family::default();
         registry.register("queue_waiting", "Pieces of work that wait for a thread", queue.clone());
+        let work = Family::default();
+        registry.register("work", "Pieces of work by what became of them", work.clone());
         let (products, images, seq) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register("products", "Products in the store", products.clone());
         registry.register("images", "Images in the store", images.clone());
@@ -87,6 +98,7 @@ impl Default for Metrics {
             in_flight,
             stage_seconds,
             queue,
+            work,
             products,
             images,
             seq,
@@ -96,7 +108,8 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Records how long one stage took: `decode`, `infer`, `mask`, `color`, `commit`, `search`.
+    /// Records how long one stage took: `receive`, `wait`, `decode`, `resize`, `infer`, `mask`, `color`, `stage`, `commit`,
+    /// `search`.
     pub fn stage(&self, stage: &'static str, took: Duration) {
         self.0.stage_seconds.get_or_create(&StageLabel { stage }).observe(took.as_secs_f64());
         // Outside of a request (imports, re-analysis) there is nobody to tell.
@@ -110,9 +123,14 @@ impl Metrics {
         }
     }
 
-    /// Sets how many pieces of work wait in a queue.
-    pub fn queue(&self, queue: &'static str, waiting: usize) {
-        self.0.queue.get_or_create(&QueueLabel { queue }).set(gauge(waiting as u64));
+    /// Sets what became of the pieces of work of one queue.
+    pub fn queue(&self, queue: &'static str, counts: &LaneCounts) {
+        self.0.queue.get_or_create(&QueueLabel { queue }).set(gauge(counts.waiting as u64));
+        let LaneCounts { waiting: _, done, refused, late, cancelled } = *counts;
+        for (outcome, count) in [("done", done), ("refused", refused), ("late", late), ("cancelled", cancelled)] {
+            // The queue counts for itself; this is its counter as it stands.
+            self.0.work.get_or_create(&WorkLabel { queue, outcome }).inner().store(count, Ordering::Relaxed);
+        }
     }
 
     /// Sets the sizes of the store.

@@ -1,5 +1,6 @@
-//! Bounded lanes for work that costs processor time: interactive before bulk, and a full queue says so at once.
-//! Nothing here blocks a tokio worker; work whose caller has gone is dropped unstarted.
+//! Bounded lanes for work that costs processor time: interactive before bulk; what cannot be done in time is refused at
+//! once, with the time after which it could be. Nothing here blocks a tokio worker; work whose caller has gone is dropped
+//! unstarted, and started work can ask whether it is still wanted.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,6 +8,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+
+/// Finished pieces by which the rate of a lane is told: some seconds of a core that looks at photos.
+const RATED: usize = 64;
+/// Fewer say nothing of the rate yet.
+const LEAST_RATED: usize = 4;
+/// Seconds after which a client may be told to come back.
+const RETRY_AFTER_S: std::ops::RangeInclusive<f64> = 1.0..=60.0;
 
 /// Which queue a piece of work waits in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,15 +25,27 @@ pub enum Lane {
     Bulk,
 }
 
+/// Limits of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneConfig {
+    /// Pieces that may wait.
+    pub queue: usize,
+    /// Longest wait for a thread: a piece that is expected to wait longer is refused, one that does is given up. None:
+    /// whoever asks has time.
+    pub max_wait: Option<Duration>,
+}
+
 /// Sizes of a scheduler.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SchedulerConfig {
     /// Worker threads, one piece of work each at a time.
     pub threads: usize,
-    /// Pieces that may wait in the interactive lane.
-    pub interactive_queue: usize,
-    /// Pieces that may wait in the bulk lane.
-    pub bulk_queue: usize,
+    /// The lane that is served first.
+    pub interactive: LaneConfig,
+    /// The other.
+    pub bulk: LaneConfig,
+    /// How much the threads give way to others of the machine: 0 not at all, 19 the most (Unix nice value; Linux only).
+    pub nice: u8,
 }
 
 /// Why a piece of work was not done.
@@ -36,7 +56,15 @@ pub enum SchedulerError {
     Full {
         /// How many wait.
         waiting: usize,
-        /// When the queue should have drained, from the measured rate; 1 to 60 seconds.
+        /// When what waits now should be done; 1 to 60 seconds.
+        retry_after_s: u64,
+    },
+    /// It would not be, or was not, started in time.
+    #[error("the work would wait longer than {} s for a thread; try again in {retry_after_s} s", limit.as_secs_f64())]
+    Late {
+        /// The lane's limit.
+        limit: Duration,
+        /// When what waits now should be done; 1 to 60 seconds.
         retry_after_s: u64,
     },
     /// The process is shutting down.
@@ -47,22 +75,33 @@ pub enum SchedulerError {
     Panicked,
 }
 
-type Job = Box<dyn FnOnce() + Send>;
-/// What a piece of work came to, or its panic.
-type Outcome<T> = std::thread::Result<T>;
-
-struct Queues {
-    interactive: VecDeque<Job>,
-    bulk: VecDeque<Job>,
-    stopping: bool,
-    /// Moving average of the seconds one piece takes; the source of `Retry-After`.
-    seconds_each: f64,
+/// What became of a lane's pieces since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneCounts {
+    /// Wait now.
+    pub waiting: usize,
+    /// Were done.
+    pub done: u64,
+    /// Were refused at once: the lane was full, or the wait too long.
+    pub refused: u64,
+    /// Were accepted and not started in time.
+    pub late: u64,
+    /// Were dropped unstarted, their callers having gone.
+    pub cancelled: u64,
 }
 
-struct Shared {
-    queues: Mutex<Queues>,
-    wake: Condvar,
-    config: SchedulerConfig,
+/// What running work knows of its caller.
+pub struct Ticket<'a> {
+    /// Time it waited for its thread.
+    pub waited: Duration,
+    is_gone: &'a dyn Fn() -> bool,
+}
+
+impl Ticket<'_> {
+    /// Whether nobody waits for the result any more: the next step need not be taken.
+    pub fn is_gone(&self) -> bool {
+        (self.is_gone)()
+    }
 }
 
 /// A pool of threads behind two bounded lanes. Dropping it finishes what was accepted.
@@ -71,18 +110,92 @@ pub struct Scheduler {
     threads: Vec<JoinHandle<()>>,
 }
 
+struct Shared {
+    queues: Mutex<Queues>,
+    wake: Condvar,
+    threads: usize,
+}
+
+struct Queues {
+    interactive: Queue,
+    bulk: Queue,
+    stopping: bool,
+    /// Moving average of the seconds one piece takes; 0 until one was done.
+    seconds_each: f64,
+}
+
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    config: LaneConfig,
+    counts: LaneCounts,
+    /// When the last pieces were finished, since the queue was last empty: what a queue does that has nothing to do says
+    /// nothing of what it can.
+    finished: VecDeque<Instant>,
+}
+
+struct Waiting {
+    piece: Box<dyn Piece>,
+    since: Instant,
+}
+
+/// Work with the way back to its caller.
+trait Piece: Send {
+    fn is_gone(&self) -> bool;
+    fn run(self: Box<Self>, waited: Duration);
+    fn give_up(self: Box<Self>, error: SchedulerError);
+}
+
+struct Work<T, F> {
+    work: F,
+    caller: oneshot::Sender<Result<T, SchedulerError>>,
+    span: tracing::Span,
+}
+
+impl<T, F> Piece for Work<T, F>
+where
+    T: Send,
+    F: FnOnce(&Ticket<'_>) -> T + Send,
+{
+    fn is_gone(&self) -> bool {
+        self.caller.is_closed()
+    }
+
+    fn run(self: Box<Self>, waited: Duration) {
+        let Self { work, caller, span } = *self;
+        let is_gone = || caller.is_closed();
+        let ticket = Ticket { waited, is_gone: &is_gone };
+        let outcome = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| work(&ticket))));
+        // The caller may have gone meanwhile: nobody to tell.
+        let _ = caller.send(outcome.map_err(|_| SchedulerError::Panicked));
+    }
+
+    fn give_up(self: Box<Self>, error: SchedulerError) {
+        let _ = self.caller.send(Err(error));
+    }
+}
+
 impl Scheduler {
     /// Starts the threads; `name` is seen in debuggers.
     ///
     /// # Errors
     /// When the system refuses a thread.
     pub fn new(name: &str, config: SchedulerConfig) -> std::io::Result<Self> {
-        let queues = Queues { interactive: VecDeque::new(), bulk: VecDeque::new(), stopping: false, seconds_each: 0.2 };
-        let shared = Arc::new(Shared { queues: Mutex::new(queues), wake: Condvar::new(), config });
-        let threads = (0..config.threads.max(1))
+        let threads = config.threads.max(1);
+        let queues = Queues {
+            interactive: Queue::new(config.interactive),
+            bulk: Queue::new(config.bulk),
+            stopping: false,
+            seconds_each: 0.0,
+        };
+        let shared = Arc::new(Shared { queues: Mutex::new(queues), wake: Condvar::new(), threads });
+        let threads = (0..threads)
             .map(|i| {
                 let shared = Arc::clone(&shared);
-                std::thread::Builder::new().name(format!("{name}-{i}")).spawn(move || shared.work())
+                let work = move || {
+                    give_way(config.nice);
+                    shared.work();
+                };
+                std::thread::Builder::new().name(format!("{name}-{i}")).spawn(work)
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { shared, threads })
@@ -93,58 +206,41 @@ impl Scheduler {
     /// Dropping the future before the work started cancels it.
     ///
     /// # Errors
-    /// [`SchedulerError::Full`] at once when the lane is full.
+    /// [`SchedulerError::Full`] or [`SchedulerError::Late`] at once when the work cannot be done in time.
     pub async fn run<T, F>(&self, lane: Lane, work: F) -> Result<T, SchedulerError>
     where
         T: Send + 'static,
-        F: FnOnce() -> T + Send + 'static,
+        F: FnOnce(&Ticket<'_>) -> T + Send + 'static,
     {
-        result(self.submit(lane, work)?.await)
+        self.submit(lane, work)?.await.unwrap_or(Err(SchedulerError::Stopped))
     }
 
     /// [`Scheduler::run`] for a thread that may wait, never one of the runtime's.
     ///
     /// # Errors
-    /// [`SchedulerError::Full`] at once when the lane is full.
+    /// As [`Scheduler::run`].
     pub fn run_blocking<T, F>(&self, lane: Lane, work: F) -> Result<T, SchedulerError>
     where
         T: Send + 'static,
-        F: FnOnce() -> T + Send + 'static,
+        F: FnOnce(&Ticket<'_>) -> T + Send + 'static,
     {
-        result(self.submit(lane, work)?.blocking_recv())
+        self.submit(lane, work)?.blocking_recv().unwrap_or(Err(SchedulerError::Stopped))
     }
 
-    fn submit<T, F>(&self, lane: Lane, work: F) -> Result<oneshot::Receiver<Outcome<T>>, SchedulerError>
+    fn submit<T, F>(&self, lane: Lane, work: F) -> Result<oneshot::Receiver<Result<T, SchedulerError>>, SchedulerError>
     where
         T: Send + 'static,
-        F: FnOnce() -> T + Send + 'static,
+        F: FnOnce(&Ticket<'_>) -> T + Send + 'static,
     {
-        let (sender, receiver) = oneshot::channel();
-        let span = tracing::Span::current();
-        let job: Job = Box::new(move || {
-            if sender.is_closed() {
-                return;
-            }
-            let outcome = span.in_scope(|| catch_unwind(AssertUnwindSafe(work)));
-            // The caller may have gone meanwhile: nobody to tell.
-            let _ = sender.send(outcome);
-        });
-        self.shared.push(lane, job)?;
+        let (caller, receiver) = oneshot::channel();
+        self.shared.push(lane, Box::new(Work { work, caller, span: tracing::Span::current() }))?;
         Ok(receiver)
     }
 
-    /// How many pieces wait: (interactive, bulk).
-    pub fn waiting(&self) -> (usize, usize) {
+    /// What became of the pieces: (interactive, bulk).
+    pub fn counts(&self) -> (LaneCounts, LaneCounts) {
         let queues = self.shared.lock();
-        (queues.interactive.len(), queues.bulk.len())
-    }
-}
-
-fn result<T>(received: Result<Outcome<T>, oneshot::error::RecvError>) -> Result<T, SchedulerError> {
-    match received {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(_)) => Err(SchedulerError::Panicked),
-        Err(_) => Err(SchedulerError::Stopped),
+        (queues.interactive.counts(), queues.bulk.counts())
     }
 }
 
@@ -165,22 +261,13 @@ impl Shared {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, lane: Lane, job: Job) -> Result<(), SchedulerError> {
+    fn push(&self, lane: Lane, piece: Box<dyn Piece>) -> Result<(), SchedulerError> {
         let mut queues = self.lock();
         if queues.stopping {
             return Err(SchedulerError::Stopped);
         }
-        let waiting = queues.interactive.len() + queues.bulk.len();
-        let drain_s = queues.seconds_each * waiting as f64 / self.config.threads.max(1) as f64;
-        let (queue, limit) = match lane {
-            Lane::Interactive => (&mut queues.interactive, self.config.interactive_queue),
-            Lane::Bulk => (&mut queues.bulk, self.config.bulk_queue),
-        };
-        if queue.len() >= limit {
-            let retry_after_s = drain_s.ceil().clamp(1.0, 60.0) as u64;
-            return Err(SchedulerError::Full { waiting: queue.len(), retry_after_s });
-        }
-        queue.push_back(job);
+        queues.admit(lane, self.threads)?;
+        queues.of(lane).waiting.push_back(Waiting { piece, since: Instant::now() });
         drop(queues);
         self.wake.notify_one();
         Ok(())
@@ -190,14 +277,13 @@ impl Shared {
     fn work(&self) {
         let mut queues = self.lock();
         loop {
-            let job = queues.interactive.pop_front().or_else(|| queues.bulk.pop_front());
-            if let Some(job) = job {
+            if let Some((lane, Waiting { piece, since })) = queues.next(self.threads) {
                 drop(queues);
                 let started = Instant::now();
-                job();
+                piece.run(started - since);
                 let took = started.elapsed();
                 queues = self.lock();
-                queues.record(took);
+                queues.record(lane, took);
             } else if queues.stopping {
                 return;
             } else {
@@ -208,9 +294,120 @@ impl Shared {
 }
 
 impl Queues {
-    fn record(&mut self, took: Duration) {
-        self.seconds_each += 0.1 * (took.as_secs_f64() - self.seconds_each);
+    fn of(&mut self, lane: Lane) -> &mut Queue {
+        match lane {
+            Lane::Interactive => &mut self.interactive,
+            Lane::Bulk => &mut self.bulk,
+        }
     }
+
+    /// Whether another piece may wait in `lane`; callers that have gone make room.
+    fn admit(&mut self, lane: Lane, threads: usize) -> Result<(), SchedulerError> {
+        let expected = self.drain_s(lane, threads);
+        let queue = self.of(lane);
+        let is_late = |expected: f64| queue.config.max_wait.filter(|limit| expected > limit.as_secs_f64());
+        if queue.waiting.len() < queue.config.queue && is_late(expected).is_none() {
+            return Ok(());
+        }
+        queue.forget_gone();
+        let expected = self.drain_s(lane, threads);
+        let queue = self.of(lane);
+        let waiting = queue.waiting.len();
+        let retry_after_s = retry_after_s(expected);
+        let refusal = if waiting >= queue.config.queue {
+            SchedulerError::Full { waiting, retry_after_s }
+        } else if let Some(limit) = queue.config.max_wait.filter(|limit| expected > limit.as_secs_f64()) {
+            SchedulerError::Late { limit, retry_after_s }
+        } else {
+            return Ok(());
+        };
+        queue.counts.refused += 1;
+        Err(refusal)
+    }
+
+    /// Seconds in which what waits in `lane` now should have been started: at the rate at which its pieces were finished
+    /// lately, or by what a piece takes, where there were too few. Pieces of the other lane come in by the rate.
+    fn drain_s(&self, lane: Lane, threads: usize) -> f64 {
+        let (queue, before) = match lane {
+            Lane::Interactive => (&self.interactive, 0),
+            Lane::Bulk => (&self.bulk, self.interactive.waiting.len()),
+        };
+        match queue.finished.front() {
+            Some(first) if queue.finished.len() >= LEAST_RATED => {
+                let each = first.elapsed().as_secs_f64() / queue.finished.len() as f64;
+                each * queue.waiting.len() as f64
+            }
+            _ => self.seconds_each * (queue.waiting.len() + before) as f64 / threads as f64,
+        }
+    }
+
+    /// The next piece that is still wanted and in time.
+    fn next(&mut self, threads: usize) -> Option<(Lane, Waiting)> {
+        [Lane::Interactive, Lane::Bulk].into_iter().find_map(|lane| {
+            loop {
+                let next = self.of(lane).waiting.pop_front()?;
+                let limit = self.of(lane).config.max_wait.filter(|limit| next.since.elapsed() > *limit);
+                if next.piece.is_gone() {
+                    self.of(lane).counts.cancelled += 1;
+                } else if let Some(limit) = limit {
+                    let retry_after_s = retry_after_s(self.drain_s(lane, threads));
+                    self.of(lane).counts.late += 1;
+                    next.piece.give_up(SchedulerError::Late { limit, retry_after_s });
+                } else {
+                    return Some((lane, next));
+                }
+            }
+        })
+    }
+
+    fn record(&mut self, lane: Lane, took: Duration) {
+        let took = took.as_secs_f64();
+        self.seconds_each =
+            if self.seconds_each == 0.0 { took } else { self.seconds_each + 0.1 * (took - self.seconds_each) };
+        let queue = self.of(lane);
+        queue.counts.done += 1;
+        if queue.waiting.is_empty() {
+            queue.finished.clear();
+            return;
+        }
+        if queue.finished.len() == RATED {
+            queue.finished.pop_front();
+        }
+        queue.finished.push_back(Instant::now());
+    }
+}
+
+impl Queue {
+    fn new(config: LaneConfig) -> Self {
+        Self { waiting: VecDeque::new(), config, counts: LaneCounts::default(), finished: VecDeque::new() }
+    }
+
+    fn forget_gone(&mut self) {
+        let before = self.waiting.len();
+        self.waiting.retain(|waiting| !waiting.piece.is_gone());
+        self.counts.cancelled += (before - self.waiting.len()) as u64;
+    }
+
+    fn counts(&self) -> LaneCounts {
+        LaneCounts { waiting: self.waiting.len(), ..self.counts }
+    }
+}
+
+fn retry_after_s(drain_s: f64) -> u64 {
+    drain_s.ceil().clamp(*RETRY_AFTER_S.start(), *RETRY_AFTER_S.end()) as u64
+}
+
+/// Lets others of the machine go first where they want the processor too. On other systems than Linux a nice value is the
+/// whole process's.
+fn give_way(nice: u8) {
+    #[cfg(target_os = "linux")]
+    if nice > 0
+        && let Err(error) = rustix::process::nice(i32::from(nice))
+    {
+        tracing::debug!(%error, "the priority of a thread stays as it is");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = nice;
 }
 
 #[cfg(test)]
@@ -220,7 +417,8 @@ mod tests {
     use std::sync::mpsc;
 
     fn one_thread(queue: usize) -> Scheduler {
-        Scheduler::new("test", SchedulerConfig { threads: 1, interactive_queue: queue, bulk_queue: queue }).unwrap()
+        let lane = LaneConfig { queue, max_wait: None };
+        Scheduler::new("test", SchedulerConfig { threads: 1, interactive: lane, bulk: lane, nice: 1 }).unwrap()
     }
 
     /// Occupies the only worker until the returned sender is used.
@@ -230,7 +428,7 @@ mod tests {
         let scheduler = Arc::clone(scheduler);
         tokio::spawn(async move {
             scheduler
-                .run(Lane::Bulk, move || {
+                .run(Lane::Bulk, move |_| {
                     running.send(()).unwrap();
                     hold.recv().unwrap();
                 })
@@ -241,7 +439,7 @@ mod tests {
     }
 
     async fn until_waiting(scheduler: &Scheduler, count: usize) {
-        while scheduler.waiting().0 + scheduler.waiting().1 < count {
+        while scheduler.counts().0.waiting + scheduler.counts().1.waiting < count {
             tokio::task::yield_now().await;
         }
     }
@@ -254,7 +452,7 @@ mod tests {
         let mut tasks = Vec::new();
         for (n, lane) in [Lane::Bulk, Lane::Bulk, Lane::Interactive].into_iter().enumerate() {
             let (scheduler_, order) = (Arc::clone(&scheduler), order.clone());
-            tasks.push(tokio::spawn(async move { scheduler_.run(lane, move || order.send(n).unwrap()).await }));
+            tasks.push(tokio::spawn(async move { scheduler_.run(lane, move |_| order.send(n).unwrap()).await }));
             until_waiting(&scheduler, n + 1).await;
         }
         release.send(()).unwrap();
@@ -270,46 +468,119 @@ mod tests {
         let release = occupy(&scheduler).await;
         let waiting = tokio::spawn({
             let scheduler = Arc::clone(&scheduler);
-            async move { scheduler.run(Lane::Bulk, || 1).await }
+            async move { scheduler.run(Lane::Bulk, |_| 1).await }
         });
         until_waiting(&scheduler, 1).await;
-        match scheduler.run(Lane::Bulk, || 2).await {
+        match scheduler.run(Lane::Bulk, |_| 2).await {
             Err(SchedulerError::Full { waiting: 1, retry_after_s: 1..=60 }) => {}
             other => panic!("{other:?}"),
         }
         let interactive = tokio::spawn({
             let scheduler = Arc::clone(&scheduler);
-            async move { scheduler.run(Lane::Interactive, || 3).await }
+            async move { scheduler.run(Lane::Interactive, |_| 3).await }
         });
         until_waiting(&scheduler, 2).await;
         release.send(()).unwrap();
         assert_eq!(waiting.await.unwrap().unwrap(), 1);
         assert_eq!(interactive.await.unwrap().unwrap(), 3);
+        let (interactive, bulk) = scheduler.counts();
+        assert_eq!((interactive.refused, bulk.refused), (0, 1));
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn work_of_a_caller_that_left_is_not_started() {
-        let scheduler = Arc::new(one_thread(8));
+    async fn work_of_a_caller_that_left_is_not_started_and_makes_room() {
+        let scheduler = Arc::new(one_thread(1));
         let release = occupy(&scheduler).await;
         let (ran, seen) = mpsc::channel();
         let gone = tokio::spawn({
             let (scheduler, ran) = (Arc::clone(&scheduler), ran.clone());
-            async move { scheduler.run(Lane::Interactive, move || ran.send("gone").unwrap()).await }
+            async move { scheduler.run(Lane::Bulk, move |_| ran.send("gone").unwrap()).await }
         });
         until_waiting(&scheduler, 1).await;
         gone.abort();
         assert!(gone.await.unwrap_err().is_cancelled());
+        let here = tokio::spawn({
+            let scheduler = Arc::clone(&scheduler);
+            async move { scheduler.run(Lane::Bulk, move |_| ran.send("here").unwrap()).await }
+        });
+        while scheduler.counts().1.cancelled == 0 {
+            tokio::task::yield_now().await;
+        }
         release.send(()).unwrap();
-        scheduler.run(Lane::Bulk, move || ran.send("here").unwrap()).await.unwrap();
+        here.await.unwrap().unwrap();
         assert_eq!(seen.try_iter().collect::<Vec<_>>(), ["here"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn running_work_learns_that_its_caller_left() {
+        let scheduler = Arc::new(one_thread(1));
+        let (running, started) = oneshot::channel();
+        let (told, learned) = mpsc::channel();
+        let leaving = tokio::spawn({
+            let scheduler = Arc::clone(&scheduler);
+            async move {
+                let work = move |ticket: &Ticket<'_>| {
+                    running.send(ticket.is_gone()).unwrap();
+                    while !ticket.is_gone() {
+                        std::thread::yield_now();
+                    }
+                    told.send(()).unwrap();
+                };
+                scheduler.run(Lane::Interactive, work).await
+            }
+        });
+        assert!(!started.await.unwrap());
+        leaving.abort();
+        tokio::task::spawn_blocking(move || learned.recv().unwrap()).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn work_that_would_wait_too_long_is_refused_and_what_did_is_given_up() {
+        let scheduler = Arc::new(one_thread(8));
+        scheduler.shared.lock().interactive.config.max_wait = Some(Duration::ZERO);
+        // Nothing is known of the time a piece takes, so the first is let in, and waits for longer than none.
+        let release = occupy(&scheduler).await;
+        let waiting = tokio::spawn({
+            let scheduler = Arc::clone(&scheduler);
+            async move { scheduler.run(Lane::Interactive, |_| 1).await }
+        });
+        until_waiting(&scheduler, 1).await;
+        scheduler.shared.lock().seconds_each = 3.0;
+        match scheduler.run(Lane::Interactive, |_| 2).await {
+            Err(SchedulerError::Late { retry_after_s: 3, .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        release.send(()).unwrap();
+        assert!(matches!(waiting.await.unwrap(), Err(SchedulerError::Late { .. })));
+        let (interactive, _) = scheduler.counts();
+        assert_eq!((interactive.refused, interactive.late), (1, 1));
+    }
+
+    #[test]
+    fn the_time_to_come_back_follows_the_rate_of_the_lane() {
+        let mut queues = Queues {
+            interactive: Queue::new(LaneConfig { queue: 100, max_wait: None }),
+            bulk: Queue::new(LaneConfig { queue: 100, max_wait: None }),
+            stopping: false,
+            seconds_each: 0.5,
+        };
+        let (caller, _receiver) = oneshot::channel::<Result<(), SchedulerError>>();
+        let work = |_: &Ticket<'_>| ();
+        let piece = Box::new(Work { work, caller, span: tracing::Span::none() });
+        queues.bulk.waiting.push_back(Waiting { piece, since: Instant::now() });
+        assert!((queues.drain_s(Lane::Bulk, 2) - 0.25).abs() < 1e-9);
+        // Eight in sixteen seconds: the other lane goes first, whatever a piece takes.
+        let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(16)) else { return };
+        queues.bulk.finished.extend(std::iter::once(long_ago).chain(std::iter::repeat_n(Instant::now(), 7)));
+        assert!((queues.drain_s(Lane::Bulk, 2) - 2.0).abs() < 0.1);
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_panic_is_contained() {
         let scheduler = one_thread(8);
-        let result = scheduler.run(Lane::Bulk, || panic!("on purpose")).await;
+        let result = scheduler.run(Lane::Bulk, |_| panic!("on purpose")).await;
         assert!(matches!(result, Err::<(), _>(SchedulerError::Panicked)));
-        assert_eq!(scheduler.run(Lane::Bulk, || 7).await.unwrap(), 7);
+        assert_eq!(scheduler.run(Lane::Bulk, |_| 7).await.unwrap(), 7);
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -318,11 +589,11 @@ mod tests {
         let release = occupy(&scheduler).await;
         let accepted = tokio::spawn({
             let scheduler = Arc::clone(&scheduler);
-            async move { scheduler.run(Lane::Bulk, || 5).await }
+            async move { scheduler.run(Lane::Bulk, |_| 5).await }
         });
         until_waiting(&scheduler, 1).await;
         scheduler.shared.lock().stopping = true;
-        assert!(matches!(scheduler.run(Lane::Bulk, || 6).await, Err(SchedulerError::Stopped)));
+        assert!(matches!(scheduler.run(Lane::Bulk, |_| 6).await, Err(SchedulerError::Stopped)));
         release.send(()).unwrap();
         assert_eq!(accepted.await.unwrap().unwrap(), 5);
     }

@@ -5,9 +5,9 @@ use super::CliError;
 use crate::config::{IndexVectors, ModelConfig, ServiceSettings};
 use crate::filter::Filter;
 use crate::http::{self, AppConfig, HttpLimits, KeyRing};
-use crate::model::Model;
+use crate::model::{EngineConfig, Model};
 use crate::photo::{FetchError, Fetcher, Limits, Photo, PhotoError};
-use crate::scheduler::SchedulerConfig;
+use crate::scheduler::{LaneConfig, SchedulerConfig};
 use crate::service::{Service, ServiceConfig, ServiceError};
 use crate::similar::{SimilarItem, SimilarParams};
 use bytes::Bytes;
@@ -17,9 +17,10 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// Opens the service; `in_flight` photos of this process at least fit its queues.
+/// Opens the service; `in_flight` photos of this process, if there are any, fit its queues and may wait as they like.
 pub(super) fn open_service(settings: &ServiceSettings, in_flight: usize) -> Result<Service, CliError> {
     open(settings, service_config(settings, in_flight))
 }
@@ -35,23 +36,26 @@ fn open(settings: &ServiceSettings, config: ServiceConfig) -> Result<Service, Cl
 
 fn service_config(settings: &ServiceSettings, in_flight: usize) -> ServiceConfig {
     let work = &settings.work;
+    let lane = |queue: usize, wait_ms: u64| LaneConfig {
+        queue: queue.max(in_flight),
+        max_wait: (in_flight == 0).then(|| Duration::from_millis(wait_ms)),
+    };
+    let reads = lane(work.read_queue, work.interactive_wait_ms);
     ServiceConfig {
         data_dir: settings.data.data_dir.clone(),
         models_dir: settings.model.models_dir.clone(),
         model: settings.model.model.clone(),
+        engine: settings.model.engine_config(work.threads()),
         limits: settings.photo.limits(),
         fetch: settings.fetch_config(),
         photos: SchedulerConfig {
             threads: work.threads(),
-            interactive_queue: work.interactive_queue,
-            bulk_queue: work.bulk_queue.max(in_flight),
+            interactive: lane(work.interactive_queue, work.interactive_wait_ms),
+            bulk: lane(work.bulk_queue, work.bulk_wait_ms),
+            nice: work.photo_nice,
         },
-        reads: SchedulerConfig {
-            threads: work.read_threads(),
-            interactive_queue: work.read_queue.max(in_flight),
-            bulk_queue: work.read_queue.max(in_flight),
-        },
-        write_queue: work.write_queue.max(in_flight),
+        reads: SchedulerConfig { threads: work.read_threads(), interactive: reads, bulk: reads, nice: 0 },
+        writes: lane(work.write_queue, work.bulk_wait_ms),
         vectors_on_disk: settings.data.index_vectors == IndexVectors::Disk,
         index_build_memory: settings.data.index_build_bytes,
         rebuild_index: false,
@@ -75,14 +79,14 @@ pub(super) async fn is_current(
     service.image_is_current(product_id, image_id, sha256).await
 }
 
-/// Loads and self-tests the configured bundle.
-pub(super) fn load_model(config: &ModelConfig) -> Result<Model, CliError> {
-    load_model_at(&config.bundle_dir())
+/// Loads and self-tests the configured bundle, for `threads` photos side by side.
+pub(super) fn load_model(config: &ModelConfig, threads: usize) -> Result<Model, CliError> {
+    load_model_at(&config.bundle_dir(), &config.engine_config(threads))
 }
 
 /// Loads and self-tests the bundle in `dir`.
-pub(super) fn load_model_at(dir: &Path) -> Result<Model, CliError> {
-    Model::load(dir).map_err(|source| CliError::Model { dir: dir.to_owned(), source })
+pub(super) fn load_model_at(dir: &Path, engine: &EngineConfig) -> Result<Model, CliError> {
+    Model::load(dir, engine).map_err(|source| CliError::Model { dir: dir.to_owned(), source })
 }
 
 /// Bytes of the file at `path`, never more than `limit` and one; or a cause and what exactly.

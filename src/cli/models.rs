@@ -4,7 +4,7 @@
 use super::term::{Paint, clean, table};
 use super::{CliError, joint, runtime};
 use crate::config::{ModelConfig, ServiceSettings};
-use crate::model::scan;
+use crate::model::{EngineKind, Precision, scan};
 use crate::service::{ModelInfo, Service};
 use clap::{Args, Subcommand};
 use serde::Deserialize;
@@ -89,7 +89,7 @@ fn list(config: &ModelConfig, server: &Remote) -> Result<(), CliError> {
         return Err(CliError::NothingDone(format!("no bundle in {}", config.models_dir.display())));
     }
     let row = |(dir, m): &(PathBuf, crate::model::Manifest)| {
-        let precisions = if m.files.contains_key("model.int8.onnx") { "f32, int8" } else { "f32" };
+        let precisions = if m.files.contains_key(Precision::Int8.file()) { "f32, int8" } else { "f32" };
         let regions = if m.regions.is_some() { "yes" } else { "no" };
         let heads = m.heads.len().to_string();
         vec![clean(&m.version), clean(&dir.display().to_string()), heads, regions.into(), precisions.into()]
@@ -120,8 +120,12 @@ fn verify(bundles: &[String], config: &ModelConfig) -> Result<(), CliError> {
     for name in bundles {
         let own = PathBuf::from(name);
         let dir = if own.join("manifest.json").is_file() { own } else { config.models_dir.join(name) };
-        match joint::load_model_at(&dir) {
-            Ok(model) => println!("{} {}", paint.bold("sound"), clean(&format!("{name}: version {}", model.version()))),
+        match joint::load_model_at(&dir, &config.engine_config(1)) {
+            Ok(model) => {
+                let EngineKind { name: engine, precision, reason } = model.engine();
+                let what = format!("{name}: version {}, {engine} {precision} ({reason})", model.version());
+                println!("{} {}", paint.bold("sound"), clean(&what));
+            }
             Err(error) => {
                 failed += 1;
                 println!("{} {}", paint.bold("refused"), error.one_line());

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// How long and how much of a refused body is read and thrown away: a client that is still sending when the
@@ -50,10 +50,12 @@ pub(super) async fn read(app: &App, body: Body, limit: usize) -> Result<Bytes, P
     })?;
     let timeout = app.limits.body_timeout;
     let mut body = body;
+    let started = Instant::now();
     let collected = tokio::time::timeout(timeout, collect(&mut body, limit, told.lower())).await.map_err(|_| {
         Problem::new(Kind::BodyTimeout, format!("the body did not arrive within {} s", timeout.as_secs()))
             .limit(timeout.as_secs())
     })?;
+    app.metrics.stage("receive", started.elapsed());
     match collected {
         Ok(Some(bytes)) => Ok(Bytes::from_owner(Held { bytes, _memory: memory })),
         Ok(None) => {

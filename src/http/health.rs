@@ -60,8 +60,8 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         Ok(status) => app.metrics.store(status.products, status.images, status.seq),
         Err(error) => tracing::warn!(%error, "no figures of the store"),
     }
-    for (queue, waiting) in app.service.waiting() {
-        app.metrics.queue(queue, waiting);
+    for (queue, counts) in app.service.queues() {
+        app.metrics.queue(queue, &counts);
     }
     let text = app.metrics.encode().map_err(Problem::internal)?;
     Ok(([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response())

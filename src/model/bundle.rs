@@ -1,6 +1,6 @@
 //! `manifest.json` and the files it vouches for: read, checked against each other, then trusted.
 
-use super::{EMBEDDING_DIM, ModelError};
+use super::{EMBEDDING_DIM, ModelError, Precision};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashSet};
@@ -161,7 +161,7 @@ impl Manifest {
         {
             return Err("`mean` and `std` must be finite, `std` positive".into());
         }
-        if !self.files.contains_key("model.onnx") {
+        if !self.files.contains_key(Precision::F32.file()) {
             return Err("`files` does not name model.onnx".into());
         }
         if let Some(r) = &self.regions {
@@ -225,6 +225,11 @@ impl Bundle {
             }
         }
         Ok(Self { dir: dir.to_owned(), manifest })
+    }
+
+    /// Whether it has the file for that precision.
+    pub fn has(&self, precision: Precision) -> bool {
+        self.manifest.files.contains_key(precision.file())
     }
 }
 

@@ -6,6 +6,7 @@ mod engine;
 mod error;
 mod golden;
 mod onnx;
+mod onnxruntime;
 mod preprocess;
 mod tract;
 
@@ -15,7 +16,7 @@ mod tests;
 pub use bundle::{
     Bundle, EmbeddingSpec, FileSpec, HeadKind, HeadSpec, InputSpec, Manifest, RegionSpec, ResizeRule, scan,
 };
-pub use engine::{Engine, EngineKind};
+pub use engine::{Engine, EngineChoice, EngineConfig, EngineKind, Precision, Provider};
 pub use error::ModelError;
 pub use preprocess::tensor;
 
@@ -85,17 +86,17 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads the bundle in `dir`, builds its engine and runs its golden cases.
+    /// Loads the bundle in `dir`, builds an engine as `config` wants it and runs the golden cases on it.
     ///
     /// # Errors
     /// When a file is missing or does not match its hash, the graph cannot be built, its outputs do not fit the
     /// manifest, or a golden case comes out different.
-    pub fn load(dir: &Path) -> Result<Self, ModelError> {
-        let bundle = Bundle::open(dir)?;
-        let engine = Arc::new(tract::TractEngine::build(&bundle)?);
-        let model = Self { bundle: Arc::new(bundle), engine };
-        golden::check(&model)?;
-        Ok(model)
+    pub fn load(dir: &Path, config: &EngineConfig) -> Result<Self, ModelError> {
+        let bundle = Arc::new(Bundle::open(dir)?);
+        let golden = golden::Golden::open(&bundle)?;
+        let model = |engine: &Arc<dyn Engine>| Self { bundle: Arc::clone(&bundle), engine: Arc::clone(engine) };
+        let engine = config.build(&bundle, |engine| golden.check(&model(engine)))?;
+        Ok(model(&engine))
     }
 
     /// A model over any engine, without golden cases: the seam by which the pipeline is tested without weights.
@@ -123,7 +124,12 @@ impl Model {
     /// # Errors
     /// When the engine fails or answers with a value that is not finite: both are faults of the bundle, not the photo.
     pub fn predict(&self, photo: &Photo) -> Result<Prediction, ModelError> {
-        self.predict_tensor(&tensor(photo.rgb(), &self.bundle.manifest.input))
+        self.predict_tensor(&self.input(photo))
+    }
+
+    /// The graph's input for a photo, as [`tensor`] makes it.
+    pub fn input(&self, photo: &Photo) -> Vec<f32> {
+        tensor(photo.rgb(), &self.bundle.manifest.input)
     }
 
     /// As [`Model::predict`], from an input tensor as [`tensor`] makes it.

@@ -14,7 +14,7 @@ struct Fake(Vec<Vec<f32>>);
 
 impl Engine for Fake {
     fn kind(&self) -> EngineKind {
-        EngineKind { name: "fake", precision: "f32" }
+        EngineKind { name: "fake", precision: Precision::F32, reason: String::new() }
     }
     fn run(&self, _: &[f32]) -> Result<Vec<Vec<f32>>, ModelError> {
         Ok(self.0.clone())
@@ -204,7 +204,7 @@ fn shipped() -> PathBuf {
 
 #[test]
 fn the_shipped_bundle_passes_its_own_golden_cases_and_answers_the_same_twice() {
-    let model = Model::load(&shipped()).unwrap();
+    let model = Model::load(&shipped(), &EngineConfig::tract()).unwrap();
     let first = model.predict(&photo()).unwrap();
     let again = std::thread::scope(|s| s.spawn(|| model.predict(&photo()).unwrap()).join().unwrap());
     assert_eq!(first.embedding, again.embedding);
@@ -214,20 +214,12 @@ fn the_shipped_bundle_passes_its_own_golden_cases_and_answers_the_same_twice() {
 
 #[test]
 fn a_bundle_whose_graph_answers_otherwise_than_its_golden_cases_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let read =
-        |name: &str| -> serde_json::Value { serde_json::from_slice(&fs::read(shipped().join(name)).unwrap()).unwrap() };
-    let (mut golden, mut manifest) = (read("golden.json"), read("manifest.json"));
-    for file in manifest["files"].as_object().unwrap().keys() {
-        fs::copy(shipped().join(file), dir.path().join(file)).unwrap();
-    }
-    let logit = &mut golden["cases"][0]["outputs"]["category"][0];
-    *logit = (logit.as_f64().unwrap() + 1.0).into();
-    let golden = golden.to_string();
-    manifest["files"]["golden.json"]["sha256"] = hex::encode(Sha256::digest(&golden)).into();
-    fs::write(dir.path().join("golden.json"), golden).unwrap();
-    fs::write(dir.path().join("manifest.json"), manifest.to_string()).unwrap();
-    assert!(matches!(Model::load(dir.path()), Err(ModelError::Golden { output, .. }) if output == "category"));
+    let dir = shipped_but(|golden, _| {
+        let logit = &mut golden["cases"][0]["outputs"]["category"][0];
+        *logit = (logit.as_f64().unwrap() + 1.0).into();
+    });
+    let loaded = Model::load(dir.path(), &EngineConfig::tract());
+    assert!(matches!(loaded, Err(ModelError::Golden { output, .. }) if output == "category"));
 }
 
 /// The input tensors of drawn pictures as Pillow and NumPy make them: `python -m scripts.export` writes both.
@@ -272,4 +264,118 @@ fn preprocessing_is_trainings() {
         cases += 1;
     }
     assert!(cases >= 5, "{cases} cases in {}", dir.display());
+}
+
+/// ONNX Runtime as `change` wants it on the bundle in `dir`; `None`, loudly, where its library is not installed.
+fn onnxruntime(dir: &std::path::Path, change: impl FnOnce(&mut EngineConfig)) -> Option<Result<Model, ModelError>> {
+    if let Err(reason) = onnxruntime::load(None) {
+        eprintln!("SKIPPED: {reason}");
+        return None;
+    }
+    let mut config = EngineConfig { choice: EngineChoice::OnnxRuntime, ..EngineConfig::default() };
+    change(&mut config);
+    Some(Model::load(dir, &config))
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+}
+
+#[test]
+fn both_engines_answer_alike() {
+    let Some(fast) = onnxruntime(&shipped(), |config| config.precision = Some(Precision::F32)) else { return };
+    let (fast, embedded) = (fast.unwrap(), Model::load(&shipped(), &EngineConfig::tract()).unwrap());
+    assert_eq!((fast.engine().name, fast.engine().precision), ("onnxruntime", Precision::F32));
+    assert_eq!((embedded.engine().name, embedded.engine().precision), ("tract", Precision::F32));
+    let (a, b) = (fast.predict(&photo()).unwrap(), embedded.predict(&photo()).unwrap());
+    assert!(cosine(&a.embedding, &b.embedding) >= 0.9999);
+    for (a, b) in a.logits.iter().flatten().zip(b.logits.iter().flatten()) {
+        assert!((a - b).abs() <= 0.05, "{a} {b}");
+    }
+    let (a, b) = (a.regions.unwrap(), b.regions.unwrap());
+    assert!(a.product.iter().zip(&b.product).all(|(a, b)| (a - b).abs() <= 0.05));
+}
+
+/// What the int8 file may lose is judged on photos when it is made; here, that this machine runs it as it should run.
+#[test]
+fn int8_passes_its_golden_cases_and_answers_the_same_on_every_thread() {
+    let int8 = |config: &mut EngineConfig| (config.precision, config.threads) = (Some(Precision::Int8), 2);
+    let Some(model) = onnxruntime(&shipped(), int8) else { return };
+    if onnxruntime::fast_int8().is_none() {
+        // Its products of 8 bits may overflow here, which is why it is not taken.
+        eprintln!("SKIPPED: this processor has no fast int8");
+        return;
+    }
+    let model = model.unwrap();
+    assert_eq!(model.engine().precision, Precision::Int8);
+    let first = model.predict(&photo()).unwrap();
+    std::thread::scope(|scope| {
+        // More threads than sessions: two wait for their turn.
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| model.predict(&photo()).unwrap())).collect();
+        for thread in threads {
+            let again = thread.join().unwrap();
+            assert_eq!((&again.embedding, &again.logits), (&first.embedding, &first.logits));
+        }
+    });
+    let exact = Model::load(&shipped(), &EngineConfig::tract()).unwrap().predict(&photo()).unwrap();
+    assert!(cosine(&first.embedding, &exact.embedding) >= 0.99);
+}
+
+/// The shipped bundle in another folder, with `change` made to its golden cases and manifest.
+fn shipped_but(change: impl FnOnce(&mut serde_json::Value, &mut serde_json::Value)) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let read =
+        |name: &str| -> serde_json::Value { serde_json::from_slice(&fs::read(shipped().join(name)).unwrap()).unwrap() };
+    let (mut golden, mut manifest) = (read("golden.json"), read("manifest.json"));
+    for file in manifest["files"].as_object().unwrap().keys() {
+        fs::copy(shipped().join(file), dir.path().join(file)).unwrap();
+    }
+    change(&mut golden, &mut manifest);
+    let golden = golden.to_string();
+    manifest["files"]["golden.json"]["sha256"] = hex::encode(Sha256::digest(&golden)).into();
+    fs::write(dir.path().join("golden.json"), golden).unwrap();
+    fs::write(dir.path().join("manifest.json"), manifest.to_string()).unwrap();
+    dir
+}
+
+#[test]
+fn an_int8_file_that_is_missing_or_not_vouched_for_is_passed_over() {
+    let auto = |config: &mut EngineConfig| config.choice = EngineChoice::Auto;
+    let untold = shipped_but(|golden, _| drop(golden.as_object_mut().unwrap().remove("tolerance_int8")));
+    let Some(model) = onnxruntime(untold.path(), auto) else { return };
+    let model = model.unwrap();
+    assert_eq!((model.engine().name, model.engine().precision), ("onnxruntime", Precision::F32));
+    let int8 = |config: &mut EngineConfig| config.precision = Some(Precision::Int8);
+    let refused = onnxruntime(untold.path(), int8).unwrap().err().unwrap().to_string();
+    assert!(refused.contains("says nothing of the int8 file"), "{refused}");
+    let without = shipped_but(|_, manifest| drop(manifest["files"].as_object_mut().unwrap().remove("model.int8.onnx")));
+    let model = onnxruntime(without.path(), auto).unwrap().unwrap();
+    assert_eq!(model.engine().precision, Precision::F32);
+    assert!(model.engine().reason.contains("no int8 file"), "{}", model.engine().reason);
+    let refused = onnxruntime(without.path(), int8).unwrap().err().unwrap().to_string();
+    assert!(refused.contains("has no model.int8.onnx"), "{refused}");
+}
+
+#[test]
+fn a_provider_that_is_not_there_is_named_and_auto_goes_on_without() {
+    let cuda = |config: &mut EngineConfig| config.providers = vec![Provider::Cuda];
+    let Some(loaded) = onnxruntime(&shipped(), cuda) else { return };
+    let Err(refused) = loaded else {
+        eprintln!("SKIPPED: this machine has CUDA");
+        return;
+    };
+    assert!(refused.to_string().to_uppercase().contains("CUDA"), "{refused}");
+    let auto = |config: &mut EngineConfig| {
+        (config.choice, config.providers) = (EngineChoice::Auto, vec![Provider::Cuda]);
+    };
+    let model = onnxruntime(&shipped(), auto).unwrap().unwrap();
+    assert_eq!(model.engine().name, "onnxruntime");
+    assert!(model.engine().reason.to_uppercase().contains("CUDA"), "{}", model.engine().reason);
+}
+
+#[test]
+fn the_embedded_engine_says_that_it_runs_f32_only() {
+    let config = EngineConfig { precision: Some(Precision::Int8), ..EngineConfig::tract() };
+    let refused = Model::load(&shipped(), &config).err().unwrap().to_string();
+    assert!(refused.contains("f32 only"), "{refused}");
 }

@@ -1,5 +1,6 @@
 //! The embedded engine: tract, pure Rust, no system library.
 
+use super::engine::Precision;
 use super::onnx::fold_dequantize;
 use super::{Bundle, Engine, EngineKind, InputSpec, ModelError};
 use std::sync::Arc;
@@ -10,20 +11,24 @@ use tract_onnx::tract_core::plan::SimplePlan;
 pub(super) struct TractEngine {
     plan: Arc<SimplePlan<TypedFact, Box<dyn TypedOp>>>,
     shape: [usize; 4],
+    reason: String,
 }
 
+/// As it is called in options, logs and answers.
+pub(super) const NAME: &str = "tract";
+
 impl TractEngine {
-    /// Builds the graph of `bundle`, its outputs in the manifest's order.
-    pub(super) fn build(bundle: &Bundle) -> Result<Self, ModelError> {
+    /// Builds the graph of `bundle`, its outputs in the manifest's order; `reason` says why this engine was taken.
+    pub(super) fn build(bundle: &Bundle, reason: String) -> Result<Self, ModelError> {
         let InputSpec { width, height, .. } = bundle.manifest.input;
         let shape = [1, 3, height as usize, width as usize];
         let plan = Self::plan(bundle, shape).map_err(|e| fault(&e))?;
-        Ok(Self { plan, shape })
+        Ok(Self { plan, shape, reason })
     }
 
     fn plan(bundle: &Bundle, shape: [usize; 4]) -> TractResult<Arc<SimplePlan<TypedFact, Box<dyn TypedOp>>>> {
         let onnx = tract_onnx::onnx();
-        let mut proto = onnx.proto_model_for_path(bundle.dir.join("model.onnx"))?;
+        let mut proto = onnx.proto_model_for_path(bundle.dir.join(Precision::F32.file()))?;
         let folded = fold_dequantize(&mut proto).map_err(TractError::msg)?;
         tracing::debug!(folded, "stored int8 weights decoded");
         let mut model = onnx.model_for_proto_model(&proto)?;
@@ -37,7 +42,7 @@ impl TractEngine {
 
 impl Engine for TractEngine {
     fn kind(&self) -> EngineKind {
-        EngineKind { name: "tract", precision: "f32" }
+        EngineKind { name: NAME, precision: Precision::F32, reason: self.reason.clone() }
     }
 
     fn run(&self, input: &[f32]) -> Result<Vec<Vec<f32>>, ModelError> {
@@ -51,5 +56,5 @@ impl Engine for TractEngine {
 }
 
 fn fault(error: &TractError) -> ModelError {
-    ModelError::Engine { engine: "tract", detail: format!("{error:#}") }
+    ModelError::Engine { engine: NAME, detail: format!("{error:#}") }
 }

@@ -5,13 +5,12 @@
 //! Tried and rejected: replacing analyses in place, so that searches see what the new version has seen so far. They
 //! answer from one version too, but from a part of the catalog, for hours.
 
-use super::{Core, ModelInfo, Service, ServiceError, Timings, lock, open};
+use super::bundles::Bundles;
+use super::{Core, ModelInfo, Run, Service, ServiceError, lock};
 use crate::analyzer::{Analyzed, Analyzer};
 use crate::catalog::ImageRef;
-use crate::model::{Model, scan};
-use crate::scheduler::{Lane, Scheduler, SchedulerError};
+use crate::scheduler::{Lane, Scheduler, SchedulerError, Ticket};
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, MutexGuard};
 use std::thread::JoinHandle;
@@ -51,7 +50,7 @@ impl Service {
             core: Arc::clone(&self.core),
             photos: Arc::clone(&self.photos),
             writes: Arc::clone(&self.writes),
-            models_dir: self.models_dir.clone(),
+            bundles: self.bundles.clone(),
             orders: receiver,
         };
         let thread = std::thread::Builder::new().name("activation".into()).spawn(move || work.run());
@@ -77,9 +76,9 @@ impl Service {
     /// # Errors
     /// When no bundle has that version, or it fails its self-test.
     pub async fn activate(&self, version: &str) -> Result<ModelInfo, ServiceError> {
-        let (core, models_dir, wanted) = (Arc::clone(&self.core), self.models_dir.clone(), version.to_owned());
+        let (core, bundles, wanted) = (Arc::clone(&self.core), self.bundles.clone(), version.to_owned());
         // Neither a lane's worker nor a runtime's: loading takes a second, and no photo should wait for it.
-        let loading = tokio::task::spawn_blocking(move || core.order(&models_dir, &wanted));
+        let loading = tokio::task::spawn_blocking(move || core.order(&bundles, &wanted));
         loading.await.map_err(|_| SchedulerError::Panicked)??;
         if let Some(orders) = self.background().as_ref().and_then(|b| b.orders.as_ref()) {
             // A thread that has ended is an ended service.
@@ -92,7 +91,7 @@ impl Service {
 
 impl Core {
     /// Checks the bundle of `version` and records that it is to become live.
-    fn order(&self, models_dir: &Path, version: &str) -> Result<(), ServiceError> {
+    fn order(&self, bundles: &Bundles, version: &str) -> Result<(), ServiceError> {
         if self.live().version() == version {
             self.catalog.write(|tx| tx.set_pending_activation(None))?;
             return Ok(());
@@ -101,7 +100,7 @@ impl Core {
         if under_way.is_some_and(|p| p.version == version) {
             return Ok(());
         }
-        let model = load(models_dir, version)?;
+        let model = bundles.load(version)?;
         *lock(&self.loaded) = Some(model);
         self.catalog.write(|tx| tx.set_pending_activation(Some(version)))?;
         Ok(())
@@ -111,22 +110,6 @@ impl Core {
     pub(super) fn second(&self) -> Option<Analyzer> {
         lock(&self.second).clone()
     }
-}
-
-fn load(models_dir: &Path, version: &str) -> Result<Model, ServiceError> {
-    let Some(dir) = open::find(models_dir, version) else {
-        let known = scan(models_dir).into_iter().map(|(_, m)| m.version).collect();
-        return Err(ServiceError::UnknownModel { version: version.to_owned(), known });
-    };
-    let model = Model::load(&dir)?;
-    if model.version() != version {
-        // Replaced between the listing and the reading.
-        return Err(ServiceError::UnknownModel {
-            version: version.to_owned(),
-            known: vec![model.version().to_owned()],
-        });
-    }
-    Ok(model)
 }
 
 /// Why the work at hand was left.
@@ -151,7 +134,7 @@ struct Work {
     core: Arc<Core>,
     photos: Arc<Scheduler>,
     writes: Arc<Scheduler>,
-    models_dir: PathBuf,
+    bundles: Bundles,
     orders: Receiver<()>,
 }
 
@@ -219,7 +202,7 @@ impl Work {
 
     fn activate(&self, version: &str) -> Result<(), Left> {
         let ordered = lock(&self.core.loaded).take().filter(|model| model.version() == version);
-        let model = ordered.map_or_else(|| load(&self.models_dir, version), Ok)?;
+        let model = ordered.map_or_else(|| self.bundles.load(version), Ok)?;
         let analyzer = Analyzer::new(model);
         let before = self.core.live().version().to_owned();
         let mut failed = HashSet::new();
@@ -250,7 +233,7 @@ impl Work {
     fn switch(&self, version: &str, failed: &HashSet<String>) -> Result<bool, Left> {
         let switched = self.in_turn(&self.writes, || {
             let (core, version, failed) = (Arc::clone(&self.core), version.to_owned(), failed.clone());
-            move || {
+            move |_: &Ticket<'_>| {
                 core.catalog.write(|tx| -> Result<bool, ServiceError> {
                     let missing = tx.images_not_of_model(&version, failed.len() + 1)?;
                     if missing.iter().any(|image| !failed.contains(&key(image))) {
@@ -309,9 +292,9 @@ impl Work {
         let bytes = Arc::new(self.core.catalog.photo_bytes(&image.sha256)?.ok_or_else(missing)?);
         let analyzed: Arc<Analyzed> = Arc::new(self.in_turn(&self.photos, || {
             let (core, bytes, analyzer) = (Arc::clone(&self.core), Arc::clone(&bytes), analyzer.clone());
-            move || {
-                let timings = &mut Timings::default();
-                super::look(&analyzer, &core.decode(&bytes, None, timings)?, timings)
+            move |ticket: &Ticket<'_>| {
+                let run = &mut Run::new(ticket);
+                super::look(&analyzer, &core.decode(&bytes, None, run)?, run)
             }
         })??);
         let version = analyzer.model().version();
@@ -320,7 +303,7 @@ impl Work {
         let let_go = !is_shown && self.core.follower.discard_if_past(version, product.seq)?;
         self.in_turn(&self.writes, || {
             let (core, analyzed, image) = (Arc::clone(&self.core), Arc::clone(&analyzed), image.clone());
-            move || {
+            move |_: &Ticket<'_>| {
                 let Analyzed { analysis, embedding, .. } = &*analyzed;
                 core.catalog.write(|tx| tx.add_analysis(&image.product_id, &image.image_id, analysis, embedding))
             }
@@ -333,7 +316,7 @@ impl Work {
         loop {
             let dropped = self.in_turn(&self.writes, || {
                 let (core, keep) = (Arc::clone(&self.core), keep.clone());
-                move || core.catalog.write(|tx| tx.drop_analyses(&keep, DROPPED_AT_ONCE))
+                move |_: &Ticket<'_>| core.catalog.write(|tx| tx.drop_analyses(&keep, DROPPED_AT_ONCE))
             })??;
             if dropped.value == 0 {
                 return Ok(());
@@ -345,13 +328,15 @@ impl Work {
     fn in_turn<T, J>(&self, scheduler: &Scheduler, job: impl Fn() -> J) -> Result<T, Left>
     where
         T: Send + 'static,
-        J: FnOnce() -> T + Send + 'static,
+        J: FnOnce(&Ticket<'_>) -> T + Send + 'static,
     {
         let mut pause = Duration::ZERO;
         loop {
             self.pause(pause)?;
             match scheduler.run_blocking(Lane::Bulk, job()) {
-                Err(SchedulerError::Full { retry_after_s, .. }) => pause = Duration::from_secs(retry_after_s),
+                Err(SchedulerError::Full { retry_after_s, .. } | SchedulerError::Late { retry_after_s, .. }) => {
+                    pause = Duration::from_secs(retry_after_s);
+                }
                 outcome => return Ok(outcome?),
             }
         }

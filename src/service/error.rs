@@ -36,6 +36,9 @@ pub enum ServiceError {
     /// Busy, stopping, or a contained panic.
     #[error(transparent)]
     Scheduler(#[from] SchedulerError),
+    /// Whoever asked has gone: nobody is told.
+    #[error("nobody waits for the answer any more")]
+    Abandoned,
     /// An attribute name or value that the model's taxonomy does not have.
     #[error("{name}: `{received}` is not known; expected {expected}")]
     UnknownAttribute {

@@ -2,6 +2,7 @@
 //! HTTP handlers and commands call nothing below this.
 
 mod activate;
+mod bundles;
 mod error;
 mod follow;
 mod open;
@@ -18,11 +19,11 @@ pub use types::{
 use crate::analyzer::{Analyzed, Analyzer};
 use crate::catalog::Catalog;
 use crate::metrics::Metrics;
-use crate::model::Model;
+use crate::model::{Model, Prediction};
 use crate::photo::{Fetcher, Limits, Photo, PixelBox};
-use crate::scheduler::{Lane, Scheduler};
+use crate::scheduler::{Lane, Scheduler, Ticket};
+use bundles::Bundles;
 use bytes::Bytes;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,7 @@ pub struct Service {
     core: Arc<Core>,
     fetcher: Fetcher,
     metrics: Metrics,
-    models_dir: PathBuf,
+    bundles: Bundles,
 }
 
 /// What the work on the schedulers' threads needs.
@@ -50,16 +51,27 @@ struct Core {
     loaded: Mutex<Option<Model>>,
 }
 
-/// How long the stages of one piece of work took: measured on its thread, recorded by the request's task.
-#[derive(Default)]
-struct Timings(Vec<(&'static str, Duration)>);
+/// One piece of work on its thread: how long its stages took, recorded by the request's task; and whether it is wanted.
+struct Run<'a> {
+    ticket: &'a Ticket<'a>,
+    stages: Vec<(&'static str, Duration)>,
+}
 
-impl Timings {
+impl<'a> Run<'a> {
+    fn new(ticket: &'a Ticket<'a>) -> Self {
+        Self { ticket, stages: vec![("wait", ticket.waited)] }
+    }
+
     fn time<T>(&mut self, stage: &'static str, work: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let result = work();
-        self.0.push((stage, started.elapsed()));
+        self.stages.push((stage, started.elapsed()));
         result
+    }
+
+    /// Asked between stages of a photo, each of which takes milliseconds.
+    fn still_wanted(&self) -> Result<(), ServiceError> {
+        if self.ticket.is_gone() { Err(ServiceError::Abandoned) } else { Ok(()) }
     }
 }
 
@@ -70,9 +82,9 @@ impl Service {
     /// When the photo cannot be fetched or decoded, the box lies outside, or the interactive lane is full.
     pub async fn analyze(&self, input: PhotoInput) -> Result<Analyzed, ServiceError> {
         let (bytes, crop) = self.resolve(input).await?;
-        self.on_photos(Lane::Interactive, move |core, timings| {
-            let photo = core.decode(&bytes, crop, timings)?;
-            look(&core.live().analyzer, &photo, timings)
+        self.on_photos(Lane::Interactive, move |core, run| {
+            let photo = core.decode(&bytes, crop, run)?;
+            look(&core.live().analyzer, &photo, run)
         })
         .await
     }
@@ -81,7 +93,7 @@ impl Service {
     async fn on_photos<T, F>(&self, lane: Lane, work: F) -> Result<T, ServiceError>
     where
         T: Send + 'static,
-        F: FnOnce(&Core, &mut Timings) -> Result<T, ServiceError> + Send + 'static,
+        F: FnOnce(&Core, &mut Run<'_>) -> Result<T, ServiceError> + Send + 'static,
     {
         self.run(&self.photos, lane, work).await
     }
@@ -90,7 +102,7 @@ impl Service {
     async fn on_reads<T, F>(&self, work: F) -> Result<T, ServiceError>
     where
         T: Send + 'static,
-        F: FnOnce(&Core, &mut Timings) -> Result<T, ServiceError> + Send + 'static,
+        F: FnOnce(&Core, &mut Run<'_>) -> Result<T, ServiceError> + Send + 'static,
     {
         self.run(&self.reads, Lane::Interactive, work).await
     }
@@ -98,15 +110,15 @@ impl Service {
     async fn run<T, F>(&self, scheduler: &Scheduler, lane: Lane, work: F) -> Result<T, ServiceError>
     where
         T: Send + 'static,
-        F: FnOnce(&Core, &mut Timings) -> Result<T, ServiceError> + Send + 'static,
+        F: FnOnce(&Core, &mut Run<'_>) -> Result<T, ServiceError> + Send + 'static,
     {
         let core = Arc::clone(&self.core);
-        let job = move || {
-            let mut timings = Timings::default();
-            (work(&core, &mut timings), timings)
+        let job = move |ticket: &Ticket<'_>| {
+            let mut run = Run::new(ticket);
+            (work(&core, &mut run), run.stages)
         };
-        let (result, timings) = scheduler.run(lane, job).await?;
-        for (stage, took) in timings.0 {
+        let (result, stages) = scheduler.run(lane, job).await?;
+        for (stage, took) in stages {
             self.metrics.stage(stage, took);
         }
         result
@@ -138,8 +150,8 @@ impl Core {
         self.follower.live()
     }
 
-    fn decode(&self, bytes: &[u8], crop: Option<PixelBox>, timings: &mut Timings) -> Result<Photo, ServiceError> {
-        timings.time("decode", || {
+    fn decode(&self, bytes: &[u8], crop: Option<PixelBox>, run: &mut Run<'_>) -> Result<Photo, ServiceError> {
+        run.time("decode", || {
             let photo = Photo::decode(bytes, &self.limits)?;
             Ok(match crop {
                 Some(area) => photo.crop(area)?,
@@ -154,10 +166,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What the model says.
+fn predict(analyzer: &Analyzer, photo: &Photo, run: &mut Run<'_>) -> Result<Prediction, ServiceError> {
+    run.still_wanted()?;
+    let input = run.time("resize", || analyzer.model().input(photo));
+    Ok(run.time("infer", || analyzer.model().predict_tensor(&input))?)
+}
+
 /// All stages.
-fn look(analyzer: &Analyzer, photo: &Photo, timings: &mut Timings) -> Result<Analyzed, ServiceError> {
-    let prediction = timings.time("infer", || analyzer.predict(photo))?;
-    let masks = timings.time("mask", || analyzer.segment(photo, &prediction));
-    let colors = timings.time("color", || analyzer.colors(photo, &masks, &prediction));
+fn look(analyzer: &Analyzer, photo: &Photo, run: &mut Run<'_>) -> Result<Analyzed, ServiceError> {
+    let prediction = predict(analyzer, photo, run)?;
+    run.still_wanted()?;
+    let masks = run.time("mask", || analyzer.segment(photo, &prediction));
+    let colors = run.time("color", || analyzer.colors(photo, &masks, &prediction));
     Ok(analyzer.assemble(photo, prediction, masks, colors))
 }

@@ -1,14 +1,15 @@
 //! Opening and closing: store, model and index, in the order that leaves nothing half done.
 
+use super::bundles::Bundles;
 use super::{Core, ModelInfo, Service, ServiceError, Status, follow};
 use crate::analyzer::Analyzer;
 use crate::catalog::Catalog;
 use crate::index::{IndexConfig, IndexError, IndexStats};
 use crate::metrics::Metrics;
-use crate::model::{Model, scan};
+use crate::model::{EngineConfig, EngineKind, Model};
 use crate::photo::{FetchConfig, Fetcher, Limits};
-use crate::scheduler::{Scheduler, SchedulerConfig};
-use std::path::{Path, PathBuf};
+use crate::scheduler::{LaneConfig, LaneCounts, Scheduler, SchedulerConfig};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 /// What a service needs to open.
@@ -20,6 +21,8 @@ pub struct ServiceConfig {
     pub models_dir: PathBuf,
     /// Folder name of the bundle to start with, until another was activated.
     pub model: String,
+    /// What runs bundles.
+    pub engine: EngineConfig,
     /// Limits of photos.
     pub limits: Limits,
     /// Limits of URL fetches.
@@ -28,8 +31,8 @@ pub struct ServiceConfig {
     pub photos: SchedulerConfig,
     /// Threads and queues for reads and searches; apart, so that a search never waits behind an inference.
     pub reads: SchedulerConfig,
-    /// Writes that may wait for the one writer.
-    pub write_queue: usize,
+    /// How many writes may wait for the one writer, and how long.
+    pub writes: LaneConfig,
     /// Vectors of the index stay in their files: less than half of the memory, somewhat slower searches.
     pub vectors_on_disk: bool,
     /// See [`IndexConfig::build_memory`].
@@ -55,25 +58,26 @@ impl Service {
             ..IndexConfig::default()
         };
         let version = catalog.current_model()?;
+        let bundles = Bundles { dir: config.models_dir, engine: config.engine };
         // Side by side: either takes a second where the catalog is large.
         let (model, index) = std::thread::scope(|scope| {
             let reading = version.map(|version| {
                 let (dir, settings) = (&dir, &settings);
                 scope.spawn(move || follow::read_index(dir, settings, &version))
             });
-            let model = start_model(&config, &catalog);
+            let model = start_model(&bundles, &config.model, &catalog);
             // A panic is met again, and told, where the index is opened without this.
             (model, reading.and_then(|reading| reading.join().ok()))
         });
         let (model, index) = (model?, index.transpose()?);
-        tracing::info!(version = model.version(), engine = model.engine().name, "model loaded");
+        let EngineKind { name: engine, precision, reason } = model.engine();
+        tracing::info!(version = model.version(), engine, %precision, reason, "model loaded");
         let follower = follow::Follower::open(&dir, settings, index, Analyzer::new(model), &catalog)?;
         let (second, loaded) = (Mutex::new(None), Mutex::new(None));
         let core = Arc::new(Core { catalog, follower, limits: config.limits, second, loaded });
         let threads = |name, config| Scheduler::new(name, config).map_err(ServiceError::Threads);
         // One writer: the store has one transaction at a time, and a second thread would only wait for it.
-        let writes =
-            SchedulerConfig { threads: 1, interactive_queue: config.write_queue, bulk_queue: config.write_queue };
+        let writes = SchedulerConfig { threads: 1, interactive: config.writes, bulk: config.writes, nice: 0 };
         Ok(Self {
             background: Mutex::new(None),
             photos: Arc::new(threads("photo", config.photos)?),
@@ -82,7 +86,7 @@ impl Service {
             core,
             fetcher: Fetcher::new(config.fetch)?,
             metrics: Metrics::default(),
-            models_dir: config.models_dir,
+            bundles,
         })
     }
 
@@ -134,7 +138,7 @@ impl Service {
     /// # Errors
     /// When the store cannot be read.
     pub async fn models(&self) -> Result<Vec<ModelInfo>, ServiceError> {
-        let models_dir = self.models_dir.clone();
+        let bundles = self.bundles.clone();
         self.on_reads(move |core, _| {
             let counts = core.catalog.counts()?;
             let pending = core.catalog.pending_activation()?;
@@ -143,6 +147,7 @@ impl Service {
             let info = |name: &str, version: &str| {
                 let is_live = version == live.version();
                 let seen = counts.images_by_model.get(version).copied().unwrap_or(0);
+                let engine = is_live.then(|| live.engine());
                 let pending = pending.as_ref().filter(|p| p.version == version);
                 let progress =
                     if counts.images == 0 { f32::from(u8::from(is_live)) } else { seen as f32 / counts.images as f32 };
@@ -152,12 +157,13 @@ impl Service {
                     live: is_live,
                     activating: pending.is_some_and(|p| p.failure.is_none()),
                     failure: pending.and_then(|p| p.failure.clone()),
-                    engine: is_live.then(|| live.engine().name.to_owned()),
-                    precision: is_live.then(|| live.engine().precision.to_owned()),
+                    engine: engine.as_ref().map(|e| e.name.to_owned()),
+                    precision: engine.as_ref().map(|e| e.precision.to_string()),
+                    engine_reason: engine.map(|e| e.reason),
                     progress,
                 }
             };
-            let mut models: Vec<ModelInfo> = scan(&models_dir).iter().map(|(_, m)| info(&m.name, &m.version)).collect();
+            let mut models: Vec<ModelInfo> = bundles.scan().iter().map(|m| info(&m.name, &m.version)).collect();
             // The live one answers even when its folder was replaced meanwhile.
             if !models.iter().any(|m| m.live) {
                 models.insert(0, info(&live.manifest().name, live.version()));
@@ -167,28 +173,29 @@ impl Service {
         .await
     }
 
-    /// Pieces of work that wait: (interactive, bulk) for photos, then reads, then writes.
-    pub fn waiting(&self) -> [(&'static str, usize); 4] {
-        let (interactive, bulk) = self.photos.waiting();
+    /// What became of pieces of work, by the queue they waited in.
+    pub fn queues(&self) -> [(&'static str, LaneCounts); 5] {
+        let ((interactive, bulk), (writes, writes_bulk)) = (self.photos.counts(), self.writes.counts());
         [
             ("photos_interactive", interactive),
             ("photos_bulk", bulk),
-            ("reads", self.reads.waiting().0),
-            ("writes", self.writes.waiting().0),
+            ("reads", self.reads.counts().0),
+            ("writes", writes),
+            ("writes_background", writes_bulk),
         ]
     }
 }
 
 /// The model to start with: the activated or configured one. Where the catalog was last shown by another version whose
 /// bundle is still there, that one goes on answering, and the wanted one is activated behind it.
-fn start_model(config: &ServiceConfig, catalog: &Catalog) -> Result<Model, ServiceError> {
-    let wanted = Model::load(&model_dir(config, catalog.live_model()?.as_deref()))?;
+fn start_model(bundles: &Bundles, configured: &str, catalog: &Catalog) -> Result<Model, ServiceError> {
+    let wanted = Model::load(&model_dir(bundles, configured, catalog.live_model()?.as_deref()), &bundles.engine)?;
     let shown = catalog.current_model()?.filter(|version| version != wanted.version());
     if let Some(shown) = shown
         && catalog.counts()?.images_by_model.contains_key(&shown)
-        && let Some(dir) = find(&config.models_dir, &shown)
+        && let Some(dir) = bundles.find(&shown)
     {
-        match Model::load(&dir) {
+        match Model::load(&dir, &bundles.engine) {
             Ok(model) => {
                 let version = wanted.version();
                 tracing::info!(version, shown, "the catalog was seen by another version; it answers meanwhile");
@@ -206,14 +213,10 @@ fn start_model(config: &ServiceConfig, catalog: &Catalog) -> Result<Model, Servi
 }
 
 /// The bundle of the version activated last, if it is still there; else the configured one.
-fn model_dir(config: &ServiceConfig, live: Option<&str>) -> PathBuf {
-    let activated = live.and_then(|version| find(&config.models_dir, version));
+fn model_dir(bundles: &Bundles, configured: &str, live: Option<&str>) -> PathBuf {
+    let activated = live.and_then(|version| bundles.find(version));
     if let (Some(version), None) = (live, &activated) {
         tracing::warn!(version, "the activated model is not in the models directory; using the configured one");
     }
-    activated.unwrap_or_else(|| config.models_dir.join(&config.model))
-}
-
-pub(super) fn find(models_dir: &Path, version: &str) -> Option<PathBuf> {
-    scan(models_dir).into_iter().find(|(_, m)| m.version == version).map(|(dir, _)| dir)
+    activated.unwrap_or_else(|| bundles.dir.join(configured))
 }

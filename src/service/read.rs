@@ -85,8 +85,8 @@ impl Service {
             .await?;
         let Some(size) = size else { return Ok(original) };
         // A large photo takes as long to decode as to look at.
-        self.on_photos(Lane::Interactive, move |core, timings| {
-            let thumbnail = core.decode(&original.bytes, None, timings)?.thumbnail(size)?;
+        self.on_photos(Lane::Interactive, move |core, run| {
+            let thumbnail = core.decode(&original.bytes, None, run)?.thumbnail(size)?;
             Ok(PhotoBytes { content_type: "image/jpeg".into(), bytes: Bytes::from(thumbnail), sha256: original.sha256 })
         })
         .await
@@ -105,7 +105,7 @@ impl Service {
             SimilarTo::Photo(input) => self.look(Arc::clone(&live), input, &params).await?,
         };
         let query = SimilarQuery::new(source, &params)?;
-        self.on_reads(move |_, timings| Ok(timings.time("search", || similar::search(&live.index, &query))?)).await
+        self.on_reads(move |_, run| Ok(run.time("search", || similar::search(&live.index, &query))?)).await
     }
 
     /// A photo as the source of a search; colors and attributes are measured only where the query asks for them.
@@ -115,13 +115,13 @@ impl Service {
         SimilarQuery::new(blank, &SimilarParams { cursor: None, ..params.clone() })?;
         let wants_facets = params.color.is_some() || params.weights.is_some() || params.explain;
         let (bytes, crop) = self.resolve(input).await?;
-        self.on_photos(Lane::Interactive, move |core, timings| {
-            let photo = core.decode(&bytes, crop, timings)?;
+        self.on_photos(Lane::Interactive, move |core, run| {
+            let photo = core.decode(&bytes, crop, run)?;
             if !wants_facets {
-                let embedding = timings.time("infer", || live.analyzer.predict(&photo))?.embedding;
+                let embedding = super::predict(&live.analyzer, &photo, run)?.embedding;
                 return Ok(Source::Photo { embedding, facets: Facets::default() });
             }
-            let analyzed = super::look(&live.analyzer, &photo, timings)?;
+            let analyzed = super::look(&live.analyzer, &photo, run)?;
             Ok(Source::Photo { embedding: analyzed.embedding, facets: catalog::photo_facets(analyzed.analysis) })
         })
         .await

@@ -149,12 +149,15 @@ pub struct ModelInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pub failure: Option<String>,
-    /// The engine that runs it (`tract`); absent when it is not loaded.
+    /// The engine that runs it, `tract` or `onnxruntime`; absent when it is not loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
     /// `f32` or `int8`; absent when it is not loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<String>,
+    /// The engine's version and why it was taken, for people; absent when it is not loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine_reason: Option<String>,
     /// Share of the catalog's images analyzed by it, 0 to 1; 1 for the live model of an empty catalog.
     #[schema(minimum = 0, maximum = 1)]
     pub progress: f32,

@@ -86,15 +86,15 @@ impl Service {
 
     /// Looks with the live model, and with the one that is about to become live.
     async fn look_to_store(&self, bytes: Bytes) -> Result<Seen, ServiceError> {
-        self.on_photos(Lane::Bulk, move |core, timings| {
-            let photo = core.decode(&bytes, None, timings)?;
+        self.on_photos(Lane::Bulk, move |core, run| {
+            let photo = core.decode(&bytes, None, run)?;
             // Taken before the live one: if it becomes live in between, it is the live one that looks.
             let second = core.second();
             let live = core.live();
             let second = second.filter(|analyzer| analyzer.model().version() != live.version());
-            let first = super::look(&live.analyzer, &photo, timings)?;
+            let first = super::look(&live.analyzer, &photo, run)?;
             // What it cannot look at ends its activation in the background; the upload is not to suffer.
-            let second = second.and_then(|analyzer| super::look(&analyzer, &photo, timings).ok());
+            let second = second.and_then(|analyzer| super::look(&analyzer, &photo, run).ok());
             Ok(Seen { first, second, content_type: photo.format().mime() })
         })
         .await
@@ -223,9 +223,9 @@ impl Service {
         P: FnOnce(&Core) -> Result<T, ServiceError> + Send + 'static,
         F: FnOnce(&mut Tx<'_>, T) -> Result<StoredResponse, ServiceError> + Send + 'static,
     {
-        self.run(&self.writes, Lane::Interactive, move |core, timings| {
-            let prepared = prepare(core)?;
-            let outcome = timings.time("commit", || core.catalog.write_once(once.as_ref(), |tx| work(tx, prepared)))?;
+        self.run(&self.writes, Lane::Interactive, move |core, run| {
+            let prepared = run.time("stage", || prepare(core))?;
+            let outcome = run.time("commit", || core.catalog.write_once(once.as_ref(), |tx| work(tx, prepared)))?;
             Ok(match outcome {
                 Once::First(committed) => reply(committed.value, false),
                 Once::Replayed(stored) => reply(stored, true),

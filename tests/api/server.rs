@@ -8,7 +8,8 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use vitrine::http::{AppConfig, HttpLimits, KeyRing};
-use vitrine::scheduler::SchedulerConfig;
+use vitrine::model::EngineConfig;
+use vitrine::scheduler::{LaneConfig, SchedulerConfig};
 use vitrine::service::{Service, ServiceConfig};
 
 pub struct Server {
@@ -26,14 +27,21 @@ pub async fn start() -> Option<Server> {
 
 pub async fn start_with(keys: Option<KeyRing>, limits: HttpLimits) -> Option<Server> {
     let data = tempfile::tempdir().unwrap();
-    let service = open(data.path(), &models()?).await;
+    let service = open(data.path(), &models()?, 64).await;
     Some(serve(service, data, keys, limits).await)
+}
+
+/// A server in which so many uploads may wait.
+pub async fn start_with_bulk_queue(queue: usize) -> Option<Server> {
+    let data = tempfile::tempdir().unwrap();
+    let service = open(data.path(), &models()?, queue).await;
+    Some(serve(service, data, None, HttpLimits::default()).await)
 }
 
 /// A server over bundles of the test's own and a data directory that may be another server's; `background` is what goes
 /// on behind its requests.
 pub async fn start_over(models_dir: &Path, data: TempDir, background: bool) -> Server {
-    let service = open(data.path(), models_dir).await;
+    let service = open(data.path(), models_dir, 64).await;
     if background {
         service.start_background().unwrap();
     }
@@ -68,8 +76,9 @@ pub fn models() -> Option<PathBuf> {
 }
 
 /// The one place that knows how a service is opened.
-async fn open(data: &Path, models_dir: &Path) -> Arc<Service> {
-    let lanes = SchedulerConfig { threads: 1, interactive_queue: 64, bulk_queue: 64 };
+async fn open(data: &Path, models_dir: &Path, bulk_queue: usize) -> Arc<Service> {
+    let lane = LaneConfig { queue: 64, max_wait: None };
+    let lanes = SchedulerConfig { threads: 1, interactive: lane, bulk: lane, nice: 0 };
     let config = ServiceConfig {
         vectors_on_disk: false,
         index_build_memory: 1 << 30,
@@ -77,11 +86,13 @@ async fn open(data: &Path, models_dir: &Path) -> Arc<Service> {
         data_dir: data.to_path_buf(),
         models_dir: models_dir.to_path_buf(),
         model: "default".to_owned(),
+        // Answers alike on every machine.
+        engine: EngineConfig::tract(),
         limits: Default::default(),
         fetch: Default::default(),
-        photos: lanes,
+        photos: SchedulerConfig { bulk: LaneConfig { queue: bulk_queue, ..lane }, ..lanes },
         reads: lanes,
-        write_queue: 64,
+        writes: lane,
     };
     // Loading a model takes a second of a core: not on the runtime.
     let service = tokio::task::spawn_blocking(move || Service::open(config)).await.unwrap();

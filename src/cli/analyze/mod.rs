@@ -36,7 +36,7 @@ pub(super) struct AnalyzeArgs {
 /// Runs `vitrine analyze`. A photo that cannot be read is named on standard error and the others go on; the exit code
 /// is 1 only when none could.
 pub(super) fn run(args: &AnalyzeArgs) -> Result<(), CliError> {
-    let analyzer = Analyzer::new(joint::load_model(&args.model)?);
+    let analyzer = Analyzer::new(joint::load_model(&args.model, 1)?);
     let mut page = args.html.as_deref().map(|path| Page::open(path, analyzer.model().version())).transpose()?;
     let mut out = std::io::stdout().lock();
     let (paint, limits) = (Paint::stdout(), args.limits.limits());

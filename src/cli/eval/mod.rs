@@ -111,7 +111,7 @@ fn heads(args: &HeadsArgs) -> Result<(), CliError> {
     if rows.is_empty() {
         return Err(table("no row is left".into()));
     }
-    let analyzer = Analyzer::new(joint::load_model(&args.model)?);
+    let analyzer = Analyzer::new(joint::load_model(&args.model, args.work.threads())?);
     let fault = |source| CliError::Model { dir: args.model.bundle_dir(), source };
     let paths: Vec<&Path> = rows.iter().map(|n| labels.rows[*n].0.as_path()).collect();
     let (limits, threads) = (args.limits.limits(), args.work.threads());

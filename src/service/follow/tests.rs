@@ -5,7 +5,7 @@ use super::*;
 use crate::catalog::MetadataPatch;
 use crate::catalog::tests::{analysis, put_seen};
 use crate::index::SearchRequest;
-use crate::model::Model;
+use crate::model::{EngineConfig, Model};
 use std::fs;
 
 /// Products, each of one image whose vector is an axis of its own.
@@ -32,7 +32,7 @@ fn products_of_a_damaged_segment_come_back_from_the_store() {
         eprintln!("SKIPPED: no model bundle at {}", folder.display());
         return;
     }
-    let analyzer = Analyzer::new(Model::load(&folder).unwrap());
+    let analyzer = Analyzer::new(Model::load(&folder, &EngineConfig::tract()).unwrap());
     let version = analyzer.model().version();
     let data = tempfile::tempdir().unwrap();
     let (catalog, first) = follower(data.path(), &analyzer);

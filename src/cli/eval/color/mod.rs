@@ -84,7 +84,7 @@ pub(super) fn run(args: &ColorArgs) -> Result<(), CliError> {
     if rows.is_empty() {
         return Err(table("no row is left whose color can be judged".into()));
     }
-    let analyzer = Analyzer::new(joint::load_model(&args.model)?);
+    let analyzer = Analyzer::new(joint::load_model(&args.model, args.work.threads())?);
     let paths: Vec<&Path> = rows.iter().map(|row| labels.rows[*row].0.as_path()).collect();
     let seen = look::each(&paths, &args.limits.limits(), args.work.threads(), |photo| one(&analyzer, photo, args));
     let seen = seen.map_err(|e| match e {

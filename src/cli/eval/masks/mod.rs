@@ -219,7 +219,7 @@ pub(super) fn run(args: &MasksArgs) -> Result<(), CliError> {
         let path = folder.join(&labels.rows[row].1[mask]);
         Truth::read(&path, &classes).map_err(|detail| CliError::table(&path, detail))
     };
-    let analyzer = Analyzer::new(joint::load_model(&args.model)?);
+    let analyzer = Analyzer::new(joint::load_model(&args.model, args.work.threads())?);
     let paths: Vec<&Path> = rows.iter().map(|row| labels.rows[*row].0.as_path()).collect();
     let look = |photo: &Photo| {
         let prediction = analyzer.predict(photo)?;
