@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Keys in one file; every request is compared with all of them.
 const MAX_KEYS: usize = 10_000;
@@ -49,6 +52,8 @@ struct Entry {
     id: String,
     sha256: String,
     scopes: Vec<Scope>,
+    #[serde(default)]
+    max_concurrent: Option<NonZeroU16>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,7 +61,12 @@ struct Key {
     id: String,
     sha256: [u8; 32],
     scopes: Vec<Scope>,
+    /// Requests that it may have under way, where that is limited, and the places left.
+    places: Option<(NonZeroU16, Arc<Semaphore>)>,
 }
+
+/// A request's place among those its key may have under way; given back when dropped.
+pub(super) type Place = Option<OwnedSemaphorePermit>;
 
 /// Every key that is let in.
 #[derive(Clone, Debug)]
@@ -94,7 +104,8 @@ pub enum KeyError {
 
 impl KeyRing {
     /// Reads keys from a file: a JSON array, or one object a line, of
-    /// `{"id": "shop", "sha256": "<64 hex digits of the key's SHA-256>", "scopes": ["search"]}`.
+    /// `{"id": "shop", "sha256": "<64 hex digits of the key's SHA-256>", "scopes": ["search"]}`; with
+    /// `"max_concurrent": 8` at most so many of its requests are answered at a time, further ones get 429.
     ///
     /// # Errors
     /// When the file cannot be read, is no such JSON, or has a key without id, hash or scope, or an id twice.
@@ -118,7 +129,7 @@ impl KeyRing {
         }
         let mut keys: Vec<Key> = Vec::with_capacity(entries.len());
         let mut ids = std::collections::HashSet::new();
-        for Entry { id, sha256, scopes } in entries {
+        for Entry { id, sha256, scopes, max_concurrent } in entries {
             let mut hash = [0; 32];
             let expected = match () {
                 () if id.is_empty() || id.chars().any(char::is_control) => Some("an id of visible characters"),
@@ -130,20 +141,21 @@ impl KeyRing {
             if let Some(expected) = expected {
                 return Err(KeyError::Invalid { id, expected });
             }
-            keys.push(Key { id, sha256: hash, scopes });
+            let places = max_concurrent.map(|most| (most, Arc::new(Semaphore::new(most.get().into()))));
+            keys.push(Key { id, sha256: hash, scopes, places });
         }
         Ok(Self(keys))
     }
 
-    /// Whether the request's key is known and has one of `scopes`.
+    /// Whether the request's key is known, has one of `scopes` and a place left for another request.
     ///
     /// # Errors
-    /// 401 without a known key, 403 when it has none of the scopes.
-    pub(super) fn admit(&self, headers: &HeaderMap, scopes: &[Scope]) -> Result<Caller, Problem> {
+    /// 401 without a known key, 403 when it has none of the scopes, 429 when all its places are taken.
+    pub(super) fn admit(&self, headers: &HeaderMap, scopes: &[Scope]) -> Result<(Caller, Place), Problem> {
         let key = bearer(headers).and_then(|token| self.find(token)).ok_or_else(unauthorized)?;
         let admitted = key.scopes.iter().any(|s| *s == Scope::Admin || scopes.contains(s));
         if admitted {
-            return Ok(Caller { key_id: key.id.clone() });
+            return Ok((Caller { key_id: key.id.clone() }, key.place()?));
         }
         let list = |scopes: &[Scope]| scopes.iter().map(Scope::to_string).collect::<Vec<_>>();
         let needed = list(scopes).join(" or ");
@@ -162,6 +174,17 @@ impl KeyRing {
             found |= equal;
         }
         bool::from(found).then(|| self.0.get(index as usize)).flatten()
+    }
+}
+
+impl Key {
+    fn place(&self) -> Result<Place, Problem> {
+        let Some((most, places)) = &self.places else { return Ok(None) };
+        Arc::clone(places).try_acquire_owned().map(Some).map_err(|_| {
+            Problem::new(Kind::KeyBusy, format!("the key {} has {most} requests under way, as many as it may", self.id))
+                .limit(most.get().into())
+                .retry_after(1)
+        })
     }
 }
 
@@ -213,10 +236,25 @@ mod tests {
     #[test]
     fn a_known_key_is_admitted_for_its_scopes() {
         let ring = ring();
-        assert_eq!(ring.admit(&headers("Bearer s3cret"), &[Scope::Search]).unwrap().key_id, "shop");
-        assert_eq!(ring.admit(&headers("bearer r00t"), &[Scope::Ingest]).unwrap().key_id, "ops");
+        assert_eq!(ring.admit(&headers("Bearer s3cret"), &[Scope::Search]).unwrap().0.key_id, "shop");
+        assert_eq!(ring.admit(&headers("bearer r00t"), &[Scope::Ingest]).unwrap().0.key_id, "ops");
         let refused = ring.admit(&headers("Bearer s3cret"), &[Scope::Ingest]).unwrap_err();
         assert_eq!(refused.kind, Kind::MissingScope);
+    }
+
+    #[test]
+    fn a_key_has_no_more_requests_under_way_than_it_may() {
+        let hash = hex::encode(Sha256::digest("s3cret"));
+        let text = format!(r#"{{"id": "shop", "sha256": "{hash}", "scopes": ["search"], "max_concurrent": 2}}"#);
+        // A clone is the same ring: limits are the key's, not the handler's.
+        let ring = KeyRing::parse(&text).unwrap();
+        let (admit, again) = (|ring: &KeyRing| ring.admit(&headers("Bearer s3cret"), &[Scope::Search]), ring.clone());
+        let (first, second) = (admit(&ring).unwrap(), admit(&again).unwrap());
+        let refused = admit(&ring).unwrap_err();
+        assert_eq!((refused.kind, refused.kind.status().as_u16()), (Kind::KeyBusy, 429));
+        drop(first);
+        assert!(admit(&ring).is_ok());
+        drop(second);
     }
 
     #[test]

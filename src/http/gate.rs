@@ -1,17 +1,17 @@
 //! The gate in front of every operation: key and scope, names of query parameters, the time limit.
 //! A path or method that is no operation passes, and gets its 404 or 405 behind.
 
-use super::auth::Caller;
+use super::auth::{Caller, Place};
 use super::problem::{Kind, Problem};
 use super::state::App;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-/// Middleware: lets a request in, or answers 400, 401, 403 or 504.
+/// Middleware: lets a request in, or answers 400, 401, 403, 429 or 504.
 pub(super) async fn gate(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let caller = match check(&app, &request) {
-        Ok(caller) => caller,
+    let (caller, _place) = match check(&app, &request) {
+        Ok(admitted) => admitted,
         Err(problem) => return problem.into_response(),
     };
     request.extensions_mut().insert(caller.clone());
@@ -26,13 +26,13 @@ pub(super) async fn gate(State(app): State<App>, mut request: Request, next: Nex
     response
 }
 
-fn check(app: &App, request: &Request) -> Result<Caller, Problem> {
+fn check(app: &App, request: &Request) -> Result<(Caller, Place), Problem> {
     let route = request.extensions().get::<MatchedPath>();
     let operation = route.and_then(|route| app.operations.find(request.method(), route.as_str()));
-    let Some(operation) = operation else { return Ok(Caller::default()) };
-    let caller = match (&app.keys, &operation.scopes) {
+    let Some(operation) = operation else { return Ok((Caller::default(), None)) };
+    let admitted = match (&app.keys, &operation.scopes) {
         (Some(keys), Some(scopes)) => keys.admit(request.headers(), scopes)?,
-        _ => Caller::default(),
+        _ => (Caller::default(), None),
     };
     let query = request.uri().query().unwrap_or_default();
     for (name, _) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -46,5 +46,5 @@ fn check(app: &App, request: &Request) -> Result<Caller, Problem> {
             .received(name));
         }
     }
-    Ok(caller)
+    Ok(admitted)
 }

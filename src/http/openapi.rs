@@ -109,7 +109,7 @@ fn describe(path: &str, method: &str, operation: &mut Value, keys: bool) {
     }
     if operation.get("security").is_some() {
         if keys {
-            statuses.extend([401, 403]);
+            statuses.extend([401, 403, 429]);
         } else if let Some(operation) = operation.as_object_mut() {
             operation.remove("security");
         }
@@ -222,7 +222,7 @@ fn problem_response(status: u16) -> Value {
     let kinds = Kind::ALL.iter().filter(|kind| kind.status().as_u16() == status);
     let titles: Vec<String> = kinds.map(|kind| format!("{} (`{}`)", kind.title(), kind.slug())).collect();
     let mut headers = json!({"X-Request-Id": {"$ref": "#/components/headers/RequestId"}});
-    if status == 503 {
+    if [429, 503].contains(&status) {
         headers["Retry-After"] = json!({"description": "Seconds to wait", "schema": {"type": "integer", "minimum": 1}});
     }
     if status == 401 {

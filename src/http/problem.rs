@@ -111,9 +111,11 @@ kinds! {
     ModelRefused = "model-refused", UNPROCESSABLE_ENTITY, "Model bundle refused";
     /// The query is well formed, but nothing can be searched with it.
     InvalidQuery = "invalid-query", UNPROCESSABLE_ENTITY, "Query not usable";
+    /// The key has as many requests under way as it may; `Retry-After` says when to come again.
+    KeyBusy = "key-busy", TOO_MANY_REQUESTS, "Too many requests at a time";
     /// A fault of the service; the log has its cause under the request's id.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error";
-    /// A queue is full; `Retry-After` says when to come again.
+    /// A queue is full, or the wait in it too long; `Retry-After` says when to come again.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Overloaded";
     /// The service is stopping.
     Stopping = "stopping", SERVICE_UNAVAILABLE, "Shutting down";

@@ -5,6 +5,7 @@
 mod analyze;
 mod auth;
 mod bad_input;
+mod busy;
 mod document;
 mod export;
 mod images;
