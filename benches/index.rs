@@ -79,12 +79,6 @@ fn write_f32(out: &mut impl Write, vector: &[f32]) {
     vector.iter().for_each(|value| out.write_all(&value.to_le_bytes()).unwrap());
 }
 
-fn read_f32(path: &Path) -> Vec<Vec<f32>> {
-    let bytes = std::fs::read(path).unwrap();
-    let values: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
-    values.chunks_exact(DIMENSION).map(<[f32]>::to_vec).collect()
-}
-
 /// Fills the index with `rows` vectors; gives the rate at which they were built.
 fn fill(index: &Index, rows: usize, vectors: impl Iterator<Item = (usize, Vec<f32>)>, out: Option<&Path>) -> f64 {
     let open = |name: &str| out.map(|folder| BufWriter::new(File::create(folder.join(name)).unwrap()));
@@ -132,7 +126,8 @@ fn curve(index: &Index, queries: &[Vec<f32>], built: Option<f64>, out: Option<&P
 /// hnsw_rs on the vectors, queries and truth in a folder.
 fn reference(folder: &Path) {
     use hnsw_rs::prelude::{DistDot, Hnsw};
-    let (vectors, queries) = (read_f32(&folder.join("vectors.f32")), read_f32(&folder.join("queries.f32")));
+    let (vectors, queries) =
+        (common::read_f32(&folder.join("vectors.f32")), common::read_f32(&folder.join("queries.f32")));
     let truth = std::fs::read(folder.join("truth.u32")).unwrap();
     let truth: Vec<u32> = truth.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect();
     let before = common::memory("self", "RssAnon:");
@@ -266,7 +261,7 @@ fn main() {
         std::fs::create_dir_all(folder).unwrap();
     }
     let count = number("--queries", 1000);
-    let mut read = after("--vectors").map(|path| read_f32(Path::new(path)));
+    let mut read = after("--vectors").map(|path| common::read_f32(Path::new(path)));
     let queries: Vec<Vec<f32>> = match &mut read {
         Some(read) => read.split_off(read.len().saturating_sub(count)),
         None => Draw::new(3).map(|(_, v)| v).take(count).collect(),

@@ -1,8 +1,8 @@
 //! Time from the start of `vitrine serve` until `/health/ready` answers 200, the model's self-test included:
-//! `cargo bench --bench restart -- --dir FOLDER [--rows 100000] [--times 5] [--cold]`.
+//! `cargo bench --bench restart -- --dir FOLDER [--rows 100000] [--vectors FILE] [--times 5] [--cold]`.
 //!
-//! The first run fills FOLDER with so many products of one image each (a photo of its own, a drawn vector) and lets the service
-//! index them. Two files are synced for each, as with any upload: `eatmydata` in front makes that quick. `--cold` drops what
+//! The first run fills FOLDER with so many products of one image each (a photo of its own, a vector of FILE or a drawn one) and
+//! lets the service index them. Two files are synced for each, as with any upload: `eatmydata` in front makes that quick. `--cold` drops what
 //! Linux holds of files before each start (root only).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -43,18 +43,17 @@ fn analysis(sha256: &str, model_version: &str) -> Analysis {
     serde_json::from_value(seen).unwrap()
 }
 
-fn fill(dir: &Path, rows: usize) {
+fn fill(dir: &Path, rows: usize, mut vectors: impl Iterator<Item = Vec<f32>>) {
     let manifest = std::fs::read(Path::new(HOME).join("models/default/manifest.json")).unwrap();
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     let version = manifest["version"].as_str().unwrap();
     let (catalog, begun) = (Catalog::open(dir).unwrap(), Instant::now());
     let drawn: Vec<usize> = (0..rows).collect();
-    let mut vectors = Draw::new(2);
     for batch in drawn.chunks(BATCH) {
         let photos = batch.iter().map(|i| {
             let bytes = i.to_le_bytes();
             let seen = analysis(&hex::encode(Sha256::digest(bytes)), version);
-            (i, catalog.stage_photo(&bytes).unwrap(), seen, vectors.next().unwrap().1)
+            (i, catalog.stage_photo(&bytes).unwrap(), seen, vectors.next().unwrap())
         });
         let photos: Vec<_> = photos.collect();
         let written = catalog.write(|tx| {
@@ -113,7 +112,11 @@ fn main() {
     let number = |name: &str, other: usize| after(name).map_or(other, |text| text.parse().unwrap());
     let dir = &std::path::absolute(after("--dir").expect("--dir FOLDER")).unwrap();
     if !dir.join("index").exists() {
-        fill(dir, number("--rows", 100_000));
+        let rows = number("--rows", 100_000);
+        match after("--vectors") {
+            Some(file) => fill(dir, rows, common::read_f32(Path::new(file)).into_iter()),
+            None => fill(dir, rows, Draw::new(2).map(|(_, vector)| vector)),
+        }
     }
     for _ in 0..number("--times", 5) {
         if arguments.iter().any(|a| a == "--cold") {

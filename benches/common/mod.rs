@@ -1,8 +1,9 @@
-//! What benchmarks share: memory of a process, and drawn vectors: of unit length and 256 values, in clusters, of an intrinsic dimension of about 32. Embeddings of photos are
-//! of that kind.
+//! What benchmarks share: memory of a process, vectors of a file, and drawn ones: of unit length and 256 values, in clusters,
+//! of an intrinsic dimension of about 32. Embeddings of photos are of that kind.
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
+use std::path::Path;
 
 pub(crate) const DIMENSION: usize = 256;
 const INTRINSIC: usize = 32;
@@ -54,4 +55,11 @@ pub(crate) fn memory(process: &str, what: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(what));
     line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+}
+
+/// Vectors of a file of f32, little-endian, row-major.
+pub(crate) fn read_f32(path: &Path) -> Vec<Vec<f32>> {
+    let bytes = std::fs::read(path).unwrap();
+    let values: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    values.chunks_exact(DIMENSION).map(<[f32]>::to_vec).collect()
 }

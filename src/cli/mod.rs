@@ -2,6 +2,7 @@
 //! Exit codes: 0 done, 1 failed with one line that says why, 2 wrong usage, 130 broken off by a second Ctrl-C.
 
 mod analyze;
+mod bench;
 mod demo;
 mod error;
 mod eval;
@@ -45,6 +46,8 @@ enum Command {
     Eval(Box<eval::EvalArgs>),
     /// Imports the test pictures and serves them
     Demo(Box<demo::DemoArgs>),
+    /// Measures the whole service on this machine and your photos
+    Bench(Box<bench::BenchArgs>),
     /// Makes API keys
     Keys(keys::KeysArgs),
     /// Lists, verifies and activates model bundles
@@ -85,6 +88,7 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Similar(args) => similar::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Demo(args) => demo::run(*args),
+        Command::Bench(args) => bench::run(&args),
         Command::Keys(args) => keys::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Index(args) => index::run(&args),

@@ -1,7 +1,6 @@
 //! `vitrine import`: a folder of photos or a manifest into the catalog, in this process and on all cores.
 //! Can be stopped and run again: what is there with the same bytes and model version is not looked at twice.
 
-mod bench;
 mod columns;
 mod folder;
 mod manifest;
@@ -12,12 +11,12 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+use super::bench::BareEngine;
 use super::{CliError, joint, runtime, signals};
 use crate::catalog::Metadata;
 use crate::config::ServiceSettings;
 use crate::photo::Fetcher;
 use crate::service::{PhotoInput, PhotoSource, Service, ServiceError};
-use bench::BareEngine;
 use bytes::Bytes;
 use clap::Args;
 use futures_util::StreamExt;
@@ -72,6 +71,15 @@ pub(super) fn quietly(settings: &ServiceSettings, source: &Path) -> Result<Repor
     import(settings, read_plan(source)?, false)
 }
 
+/// The photos of `source` that are files here, at most `limit`.
+pub(super) fn local_photos(source: &Path, limit: usize) -> Result<Vec<PathBuf>, CliError> {
+    Ok(local(&read_plan(source)?.rows).take(limit).map(Path::to_path_buf).collect())
+}
+
+fn local(rows: &[Row]) -> impl Iterator<Item = &Path> {
+    rows.iter().filter_map(|row| if let Place::File(path) = &row.place { Some(path.as_path()) } else { None })
+}
+
 fn read_plan(source: &Path) -> Result<Plan, CliError> {
     let plan = if source.is_dir() { folder::read(source)? } else { manifest::read(source)? };
     if !plan.ignored_columns.is_empty() {
@@ -90,7 +98,7 @@ fn import(settings: &ServiceSettings, plan: Plan, bench: bool) -> Result<Report,
     let service = joint::open_service(settings, in_flight)?;
     let model = || service.analyzer().model().clone();
     let limits = settings.photo.limits();
-    let bare = bench.then(|| BareEngine::new(model(), &limits, threads, &plan.rows)).transpose()?;
+    let bare = bench.then(|| BareEngine::new(model(), &limits, threads, local(&plan.rows))).transpose()?;
     let rate = |bare: &BareEngine| bare.photos_per_s().map_err(ServiceError::from);
     let before = bare.as_ref().map(rate).transpose()?;
     let fetcher = joint::fetcher(settings)?;

@@ -1,14 +1,13 @@
 //! How fast the engine is alone: the same model on the same threads and the same input tensors, without decoding,
-//! colors, store or index. An import is as good as its share of this rate.
+//! colors, store or index. Import and upload are as good as their share of this rate.
 
 use crate::cli::CliError;
 use crate::cli::joint;
 use crate::model::{Model, ModelError, tensor};
 use crate::photo::Limits;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-
-use super::rows::{Place, Row};
 
 /// Photos whose tensors are used, round about.
 const TENSORS: usize = 16;
@@ -16,23 +15,27 @@ const TENSORS: usize = 16;
 const RUN: Duration = Duration::from_secs(4);
 
 /// The engine of the configured bundle, and inputs for it.
-pub(super) struct BareEngine {
+pub(in crate::cli) struct BareEngine {
     model: Model,
     tensors: Vec<Vec<f32>>,
     threads: usize,
 }
 
 impl BareEngine {
-    /// `model` on `threads` threads, with tensors of the first photos of `rows` that can be decoded.
+    /// `model` on `threads` threads, with tensors of the first of `photos` that can be decoded.
     ///
     /// # Errors
     /// When no photo can be decoded.
-    pub(super) fn new(model: Model, limits: &Limits, threads: usize, rows: &[Row]) -> Result<Self, CliError> {
-        let files = rows.iter().filter_map(|r| if let Place::File(path) = &r.place { Some(path) } else { None });
-        let photos = files.filter_map(|path| joint::read_photo(path, limits).ok());
+    pub(in crate::cli) fn new<'a>(
+        model: Model,
+        limits: &Limits,
+        threads: usize,
+        photos: impl Iterator<Item = &'a Path>,
+    ) -> Result<Self, CliError> {
+        let photos = photos.filter_map(|path| joint::read_photo(path, limits).ok());
         let tensors: Vec<_> = photos.take(TENSORS).map(|p| tensor(p.rgb(), &model.manifest().input)).collect();
         if tensors.is_empty() {
-            return Err(CliError::NothingDone("--bench needs at least one local photo that can be decoded".into()));
+            return Err(CliError::NothingDone("a benchmark needs at least one local photo that can be decoded".into()));
         }
         Ok(Self { model, tensors, threads })
     }
@@ -41,7 +44,7 @@ impl BareEngine {
     ///
     /// # Errors
     /// When the engine fails.
-    pub(super) fn photos_per_s(&self) -> Result<f64, ModelError> {
+    pub(in crate::cli) fn photos_per_s(&self) -> Result<f64, ModelError> {
         let done = AtomicU64::new(0);
         let started = Instant::now();
         let work = || -> Result<(), ModelError> {
