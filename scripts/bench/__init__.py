@@ -1,0 +1,1 @@
+"""Vitrine beside what a shop would write instead, on the same cores."""
