@@ -60,29 +60,33 @@ impl Working {
 }
 
 /// Mean of `factor` x `factor` blocks of interleaved channels; rows and columns left over at the far edges are dropped.
-/// A plain box before the resize costs a tenth of it on a large photo.
+/// A plain box before the resize costs a tenth of it on a large photo; rows are added up first, eight samples at a time,
+/// and only their sums across.
 fn box_shrink<const N: usize>(raw: &[u8], (width, height): (u32, u32), factor: u32) -> (Cow<'_, [u8]>, u32, u32) {
+    /// Rows whose sum 16 bits hold.
+    const ROWS: usize = 256;
     if factor == 1 {
         return (Cow::Borrowed(raw), width, height);
     }
-    let stride = width as usize;
+    let stride = width as usize * N;
     // A picture of 1 x 3000 pixels still keeps its one column.
     let fx = factor.min(width) as usize;
     let fy = factor.min(height) as usize;
-    let (w, h) = (stride / fx, height as usize / fy);
+    let (w, h) = (width as usize / fx, height as usize / fy);
     let half = (fx * fy / 2) as u32;
     let area = (fx * fy) as u32;
     let mut out = Vec::with_capacity(w * h * N);
-    let mut sums = vec![[0u32; N]; w];
-    for y in 0..h {
+    let (mut down, mut sums) = (vec![0u16; w * fx * N], vec![[0u32; N]; w]);
+    for block in raw.chunks_exact(stride * fy).take(h) {
         sums.fill([0; N]);
-        for row in y * fy..(y + 1) * fy {
-            let line = &raw[row * stride * N..(row + 1) * stride * N];
-            for (block, sum) in line.chunks_exact(fx * N).zip(&mut sums) {
-                for p in block.as_chunks::<N>().0 {
-                    for (s, v) in sum.iter_mut().zip(p) {
-                        *s += u32::from(*v);
-                    }
+        for rows in block.chunks(stride * ROWS) {
+            down.fill(0);
+            for row in rows.chunks_exact(stride) {
+                down.iter_mut().zip(row).for_each(|(sum, v)| *sum += u16::from(*v));
+            }
+            for (across, sum) in down.chunks_exact(fx * N).zip(&mut sums) {
+                for p in across.as_chunks::<N>().0 {
+                    sum.iter_mut().zip(p).for_each(|(s, v)| *s += u32::from(*v));
                 }
             }
         }
@@ -109,4 +113,26 @@ fn resize(pixels: Cow<'_, [u8]>, kind: PixelType, from: (u32, u32), to: (u32, u3
         return Cow::Owned(vec![255; to.0 as usize * to.1 as usize * kind.size()]);
     }
     Cow::Owned(target.into_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn blocks_become_their_rounded_means(w in 1_u32..40, h in 1_u32..700, factor in 1_u32..400, seed in 0_u32..9) {
+            let raw: Vec<u8> = (0..w * h * 3).map(|i| (i.wrapping_mul(2_654_435_761) >> (20 + seed % 4)) as u8).collect();
+            let (shrunk, sw, sh) = box_shrink::<3>(&raw, (w, h), factor);
+            let (fx, fy) = (factor.min(w), factor.min(h));
+            prop_assert_eq!((sw, sh), (w / fx, h / fy));
+            for (i, &received) in shrunk.iter().enumerate() {
+                let (i, c) = (i as u32 / 3, i as u32 % 3);
+                let pixels = (0..fx * fy).map(|p| ((i / sw * fy + p / fx) * w + i % sw * fx + p % fx) * 3 + c);
+                let sum: u32 = pixels.map(|at| u32::from(raw[at as usize])).sum();
+                prop_assert_eq!(u32::from(received), (sum + fx * fy / 2) / (fx * fy));
+            }
+        }
+    }
 }
