@@ -1,16 +1,15 @@
 //! Prometheus metrics: requests by route, stages, queues, sizes; a cheap handle that every room may record into.
-//! What is recorded within the tracing span of a request, on whatever thread, is also kept for that request's
-//! `Server-Timing`.
+//! What is recorded within the task of a request is also kept for that request's `Server-Timing`.
 
 use crate::scheduler::LaneCounts;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
 use prometheus_client::registry::{Registry, Unit};
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tracing::span::{Id, Span};
 
 /// Media type of [`Metrics::encode`].
 pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -47,6 +46,22 @@ struct WorkLabel {
     outcome: &'static str,
 }
 
+tokio::task_local! {
+    /// Stages of the request that the task answers, each with its summed time.
+    static STAGES: RefCell<Vec<(&'static str, Duration)>>;
+}
+
+/// Runs `work`, and gives with its result the stages recorded within, in the order they first ended.
+///
+/// Kept with the task, not with its tracing span: spans have no identity where the log leaves their level out.
+pub(crate) async fn with_stages<T>(work: impl Future<Output = T>) -> (T, Vec<(&'static str, Duration)>) {
+    let work = async {
+        let result = work.await;
+        (result, STAGES.with(RefCell::take))
+    };
+    STAGES.scope(RefCell::default(), work).await
+}
+
 /// Every metric of the process; clones record into the same ones.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -62,8 +77,6 @@ struct Inner {
     products: Gauge,
     images: Gauge,
     seq: Gauge,
-    /// Stages of the requests under way, by span; held for a push or a look-up at a time.
-    watched: Mutex<HashMap<Id, Vec<(&'static str, Duration)>>>,
 }
 
 impl Default for Metrics {
@@ -102,7 +115,6 @@ impl Default for Metrics {
             products,
             images,
             seq,
-            watched: Mutex::default(),
         }))
     }
 }
@@ -113,14 +125,13 @@ impl Metrics {
     pub fn stage(&self, stage: &'static str, took: Duration) {
         self.0.stage_seconds.get_or_create(&StageLabel { stage }).observe(took.as_secs_f64());
         // Outside of a request (imports, re-analysis) there is nobody to tell.
-        if let Some(id) = Span::current().id()
-            && let Some(stages) = self.watched().get_mut(&id)
-        {
+        let _ = STAGES.try_with(|stages| {
+            let mut stages = stages.borrow_mut();
             match stages.iter_mut().find(|(name, _)| *name == stage) {
                 Some((_, sum)) => *sum += took,
                 None => stages.push((stage, took)),
             }
-        }
+        });
     }
 
     /// Sets what became of the pieces of work of one queue.
@@ -150,20 +161,6 @@ impl Metrics {
         Ok(buffer)
     }
 
-    /// Keeps the stages recorded within `span`.
-    pub(crate) fn watch(&self, span: &Span) -> Watch {
-        let id = span.id();
-        if let Some(id) = id.clone() {
-            self.watched().insert(id, Vec::new());
-        }
-        Watch { metrics: self.clone(), id }
-    }
-
-    /// A poisoned lock is taken as it is: the map is whole between any two statements under it.
-    fn watched(&self) -> MutexGuard<'_, HashMap<Id, Vec<(&'static str, Duration)>>> {
-        self.0.watched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Counts a request in until the guard is dropped.
     pub(crate) fn enter(&self) -> InFlight {
         self.0.in_flight.inc();
@@ -188,29 +185,6 @@ impl Drop for InFlight {
     }
 }
 
-/// Keeps what is recorded within one span, until dropped.
-pub(crate) struct Watch {
-    metrics: Metrics,
-    id: Option<Id>,
-}
-
-impl Watch {
-    /// Every stage recorded so far with its summed time, in the order they first ended. Empty when nobody listens
-    /// to spans of the level, since they have no identity then.
-    pub(crate) fn stages(&self) -> Vec<(&'static str, Duration)> {
-        let stages = |id| self.metrics.watched().get_mut(id).map(std::mem::take);
-        self.id.as_ref().and_then(stages).unwrap_or_default()
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if let Some(id) = &self.id {
-            self.metrics.watched().remove(id);
-        }
-    }
-}
-
 fn gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -220,29 +194,22 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    #[test]
-    fn stages_are_summed_for_the_span_that_recorded_them() {
-        let _listening = tracing::subscriber::set_default(tracing_subscriber::registry());
+    #[tokio::test]
+    async fn stages_are_summed_for_the_request_that_recorded_them() {
         let metrics = Metrics::default();
-        let span = tracing::info_span!("request");
-        let watch = metrics.watch(&span);
-        std::thread::scope(|scope| {
-            // As the scheduler does: the work runs elsewhere, in the span of who asked.
-            let (metrics, span) = (&metrics, span.clone());
-            let listening = tracing::dispatcher::get_default(Clone::clone);
-            scope.spawn(move || {
-                let _listening = tracing::dispatcher::set_default(&listening);
-                span.in_scope(|| {
-                    metrics.stage("infer", Duration::from_millis(2));
-                    metrics.stage("mask", Duration::from_millis(1));
-                    metrics.stage("infer", Duration::from_millis(3));
-                });
-            });
-        });
+        let request = async {
+            metrics.stage("infer", Duration::from_millis(2));
+            metrics.stage("mask", Duration::from_millis(1));
+            tokio::task::yield_now().await;
+            metrics.stage("infer", Duration::from_millis(3));
+            "answer"
+        };
+        let other = with_stages(async { metrics.stage("mask", Duration::from_millis(7)) });
+        let ((answer, stages), ((), others)) = tokio::join!(with_stages(request), other);
         metrics.stage("infer", Duration::from_millis(1));
-        assert_eq!(watch.stages(), [("infer", Duration::from_millis(5)), ("mask", Duration::from_millis(1))]);
-        drop(watch);
-        assert!(metrics.watched().is_empty());
+        assert_eq!(answer, "answer");
+        assert_eq!(stages, [("infer", Duration::from_millis(5)), ("mask", Duration::from_millis(1))]);
+        assert_eq!(others, [("mask", Duration::from_millis(7))]);
         let text = metrics.encode().unwrap();
         assert!(text.contains("vitrine_stage_duration_seconds_count{stage=\"infer\"} 3"), "{text}");
         assert!(text.ends_with("# EOF\n"));

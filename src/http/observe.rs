@@ -4,6 +4,7 @@
 use super::auth::Caller;
 use super::problem::{Kind, PROBLEM_JSON, Problem};
 use super::state::App;
+use crate::metrics::with_stages;
 use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -35,11 +36,10 @@ pub(super) async fn observe(State(app): State<App>, request: Request, next: Next
     let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", request_id = id.as_str());
-    let watch = app.metrics.watch(&span);
-    let mut response = next.run(request).instrument(span).await;
+    let (mut response, stages) = with_stages(next.run(request).instrument(span)).await;
     render(&mut response, &id);
     let took = started.elapsed();
-    set_headers(response.headers_mut(), &id, took, &watch.stages());
+    set_headers(response.headers_mut(), &id, took, &stages);
     let status = response.status().as_u16();
     app.metrics.request(method, &route, status, took);
     let caller = response.extensions().get::<Caller>().map_or("", |caller| caller.key_id.as_str());
@@ -51,7 +51,7 @@ pub(super) async fn observe(State(app): State<App>, request: Request, next: Next
 }
 
 /// The client's id when it is 1 to [`REQUEST_ID_CHARS`] visible ASCII characters, else a new one.
-fn request_id(headers: &HeaderMap) -> String {
+pub(super) fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
     given
         .filter(|id| (1..=REQUEST_ID_CHARS).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()))
@@ -73,7 +73,7 @@ fn method_label(method: &Method) -> &'static str {
 }
 
 /// Writes the body of a problem; an error that came from elsewhere (axum's own 404, 405, ...) becomes one.
-fn render(response: &mut Response, id: &str) {
+pub(super) fn render(response: &mut Response, id: &str) {
     let status = response.status();
     let problem = response.extensions_mut().remove::<Problem>().or_else(|| foreign(status, response.headers()));
     let Some(problem) = problem else { return };
@@ -99,7 +99,7 @@ fn foreign(status: StatusCode, headers: &HeaderMap) -> Option<Problem> {
     })
 }
 
-fn set_headers(headers: &mut HeaderMap, id: &str, took: Duration, stages: &[(&'static str, Duration)]) {
+pub(super) fn set_headers(headers: &mut HeaderMap, id: &str, took: Duration, stages: &[(&'static str, Duration)]) {
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(REQUEST_ID, id);
     }

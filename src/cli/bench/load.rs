@@ -1,5 +1,5 @@
 //! Clients: as many as there are connections, each with its next request at once; or arrivals at a steady rate, whether or
-//! not those before were answered, timed from when they were due, so that a slow server does not slow its own measuring.
+//! not those before were answered, so that a slow server does not slow its own measuring.
 
 use crate::cli::CliError;
 use bytes::Bytes;
@@ -56,16 +56,7 @@ impl Client {
         path: &str,
         body: Option<(&'static str, Bytes)>,
     ) -> Answer {
-        self.call_since(Instant::now(), method, path, body).await
-    }
-
-    async fn call_since(
-        &self,
-        since: Instant,
-        method: reqwest::Method,
-        path: &str,
-        body: Option<(&'static str, Bytes)>,
-    ) -> Answer {
+        let since = Instant::now();
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         if let Some((kind, bytes)) = body {
             request = request.header("content-type", kind).body(bytes);
@@ -145,7 +136,7 @@ pub(super) async fn open(client: &Client, per_s: f64, window: Duration, request:
         let (client, request) = (client.clone(), Arc::clone(request));
         under_way.spawn(async move {
             let (method, path, body) = request(n);
-            client.call_since(due.into_std(), method, &path, body).await
+            client.call(method, &path, body).await
         });
     }
     while let Some(answer) = under_way.join_next().await {

@@ -51,18 +51,21 @@ fn open(path: &Path) -> Result<Runtime, String> {
         builder.with_telemetry(false).with_logger(Arc::new(log)).build().map_err(|e| fault(e.to_string()))?;
     // Else each run would put down its every step, for a log that is not kept.
     environment.set_log_level(ort::logging::LogLevel::Warning);
-    let version = version();
+    let version = version(&whole);
     tracing::info!(path = %path.display(), version, "ONNX Runtime loaded");
     Ok(Runtime { environment, version })
 }
 
-/// The library's own words for what it is.
-fn version() -> String {
-    // `ORT Build Info: git-branch=rel-1.32.0, git-commit-id=..., ...`; a build from elsewhere may say less.
-    let info = ort::info();
-    let branch = info.split_once("git-branch=").map_or("", |(_, rest)| rest);
-    let version = branch.split([',', ' ']).next().unwrap_or("").trim_start_matches("rel-");
-    if version.is_empty() { "of unknown version".to_owned() } else { version.to_owned() }
+/// Version of the library in the file `path`: from its name, as system and pip write it, or from what it says of its build.
+fn version(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit()).trim_end_matches(|c: char| !c.is_ascii_digit());
+    if !digits.is_empty() {
+        return digits.to_owned();
+    }
+    // `ORT Build Info: git-branch=rel-1.32.0, git-commit-id=..., ...`
+    let branch = ort::info().split_once("git-branch=").map_or("", |(_, rest)| rest);
+    branch.split([',', ' ']).next().unwrap_or_default().to_owned()
 }
 
 /// ONNX Runtime's log in ours. Its warnings are about graphs and kernels, for engineers: a bundle that is wrong fails
