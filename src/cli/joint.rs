@@ -123,16 +123,25 @@ pub(super) fn refuse_open_listener(listen: SocketAddr, keys: Option<&KeyRing>) -
     http::refuse_open_listener(listen, keys).map_err(|_| CliError::OpenToAll { listen })
 }
 
-/// Answers on `listener` until `shutdown` ends, then finishes what was accepted within the drain timeout.
+/// Answers on `listener` until `shutdown` ends, then finishes what was accepted within the drain timeout. What needs the
+/// service is answered once `opening` has opened it.
 pub(super) async fn serve(
     listener: TcpListener,
-    service: Arc<Service>,
+    opening: impl Future<Output = Result<Arc<Service>, CliError>>,
     keys: Option<KeyRing>,
     limits: HttpLimits,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), CliError> {
-    let config = AppConfig { service, keys: keys.map(Arc::new), limits };
-    http::run(listener, config, shutdown).await.map_err(|e| CliError::Server(format!("server: {e}")))
+    /// A failure of the server itself, apart from one to open.
+    struct Failure(CliError);
+    impl From<std::io::Error> for Failure {
+        fn from(error: std::io::Error) -> Self {
+            Self(CliError::Server(format!("server: {error}")))
+        }
+    }
+    let keys = keys.map(Arc::new);
+    let opening = async { Ok(AppConfig { service: opening.await.map_err(Failure)?, keys, limits }) };
+    http::run(listener, limits, opening, shutdown).await.map_err(|Failure(error)| error)
 }
 
 /// Parameters of a similarity query.

@@ -2,9 +2,10 @@
 
 use super::{CliError, joint, runtime, signals};
 use crate::config::{LogConfig, LogFormat, ServerConfig, ServiceSettings};
+use crate::service::Service;
 use clap::Args;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
@@ -39,13 +40,24 @@ pub(super) fn serve(
     let refused = |source| CliError::Listen { listen: server.listen, source };
     let listener = runtime.block_on(bind).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
-    let service = Arc::new(joint::open_service(settings, 0)?);
-    service.start_background().map_err(CliError::from)?;
-    ready(address);
+    tracing::info!(%address, "listening; opening catalog, model and index");
+    let opened = Arc::new(OnceLock::new());
+    let opening = async {
+        let (settings, opened) = (settings.clone(), Arc::clone(&opened));
+        let open = move || -> Result<Arc<Service>, CliError> {
+            let service = Arc::new(joint::open_service(&settings, 0)?);
+            service.start_background()?;
+            Ok(Arc::clone(opened.get_or_init(|| service)))
+        };
+        let service = tokio::task::spawn_blocking(open).await.map_err(|e| CliError::Server(e.to_string()))??;
+        ready(address);
+        Ok(service)
+    };
     let limits = server.limits(settings.photo.max_body_bytes);
-    let served = runtime.block_on(joint::serve(listener, Arc::clone(&service), keys, limits, shutdown()));
-    // Also after a failure: the index's snapshot makes the next start quick.
-    let closed = service.close().map_err(CliError::from);
+    let served = runtime.block_on(joint::serve(listener, opening, keys, limits, shutdown()));
+    // A stop while it opens waits for that; then, also after a failure: the index's snapshot makes the next start quick.
+    drop(runtime);
+    let closed = opened.get().map_or(Ok(()), |service| service.close().map_err(CliError::from));
     served.and(closed)
 }
 

@@ -11,6 +11,7 @@
 //! | file | alone knows |
 //! | --- | --- |
 //! | `server` | connections: how many, how slow, how they end |
+//! | `starting` | what is answered before the service is open |
 //! | `observe` | request ids, access log, headers of every response |
 //! | `problem`, `faults` | RFC 9457, and which error of which room is whose fault |
 //! | `gate`, `auth`, `operations` | keys and scopes; what the OpenAPI document promises is what is checked |
@@ -38,6 +39,7 @@ mod problem;
 mod products;
 mod server;
 mod similar;
+mod starting;
 mod state;
 #[cfg(test)]
 mod tests;

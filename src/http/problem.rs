@@ -117,6 +117,8 @@ kinds! {
     Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error";
     /// A queue is full, or the wait in it too long; `Retry-After` says when to come again.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Overloaded";
+    /// The service is starting: its catalog, model and index are being opened.
+    Starting = "starting", SERVICE_UNAVAILABLE, "Starting";
     /// The service is stopping.
     Stopping = "stopping", SERVICE_UNAVAILABLE, "Shutting down";
     /// The request took longer than a request may take.

@@ -2,8 +2,8 @@
 //! proxy in front, and waiting for the preface of cleartext HTTP/2 would be a wait without a limit (hyper-util's
 //! version detection has none).
 
-use super::router;
-use super::state::AppConfig;
+use super::state::{AppConfig, HttpLimits};
+use super::{router, starting};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -25,15 +25,21 @@ const HEAD_BYTES: usize = 96 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown` is done, then finishes what was accepted, for at most
-/// [`super::HttpLimits::drain_timeout`].
+/// [`super::HttpLimits::drain_timeout`]. Until `opening` gives what to serve, `/health/live` says that the process lives,
+/// `/health/ready` that it is not ready, and all else when to come again.
 ///
 /// The caller checks the address with [`super::refuse_open_listener`] and closes the service afterwards.
 ///
 /// # Errors
-/// `TimedOut` when requests were still under way at the end of the drain time; they are cut off.
-pub async fn run(listener: TcpListener, config: AppConfig, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-    let limits = config.limits;
-    let app = router(config);
+/// What `opening` fails with; `TimedOut` when requests were still under way at the end of the drain time: they are cut off.
+pub async fn run<E: From<io::Error>>(
+    listener: TcpListener,
+    limits: HttpLimits,
+    opening: impl Future<Output = Result<AppConfig, E>>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), E> {
+    let mut app = starting::router();
+    let (mut opening, mut is_open) = (pin!(opening), false);
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(HEAD_BYTES);
     let free = Arc::new(Semaphore::new(limits.connections));
@@ -43,6 +49,11 @@ pub async fn run(listener: TcpListener, config: AppConfig, shutdown: impl Future
         let (stream, place) = tokio::select! {
             biased;
             () = &mut shutdown => break,
+            opened = &mut opening, if !is_open => {
+                app = router(opened?);
+                is_open = true;
+                continue;
+            }
             accepted = accept(&listener, &free) => accepted,
         };
         let io = TokioIo::new(Steady::new(stream, limits.write_timeout));
@@ -59,7 +70,7 @@ pub async fn run(listener: TcpListener, config: AppConfig, shutdown: impl Future
     drop(listener);
     tracing::info!(connections = open.count(), "shutting down");
     let cut_off = |_| io::Error::new(io::ErrorKind::TimedOut, "requests were cut off at the end of the drain time");
-    tokio::time::timeout(limits.drain_timeout, open.shutdown()).await.map_err(cut_off)
+    Ok(tokio::time::timeout(limits.drain_timeout, open.shutdown()).await.map_err(cut_off)?)
 }
 
 /// The next connection and its place among those allowed. Cancel-safe: a place not used is given back.

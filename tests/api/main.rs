@@ -15,3 +15,4 @@ mod photos;
 mod products;
 mod server;
 mod similar;
+mod starting;

@@ -48,7 +48,26 @@ pub async fn start_over(models_dir: &Path, data: TempDir, background: bool) -> S
     serve(service, data, None, HttpLimits::default()).await
 }
 
+/// A server that listens, and opens when it is told to.
+pub async fn start_slowly() -> Option<(Server, oneshot::Sender<()>)> {
+    let data = tempfile::tempdir().unwrap();
+    let service = open(data.path(), &models()?, 64).await;
+    let (open, told) = oneshot::channel();
+    let told = async move { told.await.unwrap() };
+    Some((serve_when(told, service, data, None, HttpLimits::default()).await, open))
+}
+
 async fn serve(service: Arc<Service>, data: TempDir, keys: Option<KeyRing>, limits: HttpLimits) -> Server {
+    serve_when(std::future::ready(()), service, data, keys, limits).await
+}
+
+async fn serve_when(
+    told: impl Future<Output = ()> + Send + 'static,
+    service: Arc<Service>,
+    data: TempDir,
+    keys: Option<KeyRing>,
+    limits: HttpLimits,
+) -> Server {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // Somebody else may have been first; the provider is the same.
@@ -58,7 +77,11 @@ async fn serve(service: Arc<Service>, data: TempDir, keys: Option<KeyRing>, limi
     let base = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = oneshot::channel::<()>();
     let config = AppConfig { service, keys: keys.map(Arc::new), limits };
-    let served = tokio::spawn(vitrine::http::run(listener, config, async {
+    let opening = async {
+        told.await;
+        Ok(config)
+    };
+    let served = tokio::spawn(vitrine::http::run(listener, limits, opening, async {
         let _ = stopped.await;
     }));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
