@@ -139,7 +139,7 @@ fn reference(folder: &Path) {
     let bytes = (common::memory("self", "RssAnon:") - before) * 1048576.0 / vectors.len() as f64;
     println!("hnsw_rs: {built:.0}/s built, {bytes:.0} bytes a vector");
     let mut points = Vec::new();
-    for ef in [32, 64, 96, 128, 192, 256, 384, 512] {
+    for ef in [10, 16, 24, 32, 64, 96, 128, 192, 256, 384, 512] {
         let begun = Instant::now();
         let found: Vec<_> = queries.iter().map(|query| index.search(query, K, ef)).collect();
         let rate = queries.len() as f64 / begun.elapsed().as_secs_f64();

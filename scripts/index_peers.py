@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 DIMENSION, K = 256, 10
 CONNECTIONS, CANDIDATES = 16, 128
-EFFORTS = (32, 64, 96, 128, 192, 256, 384, 512)
+EFFORTS = (10, 16, 24, 32, 64, 96, 128, 192, 256, 384, 512)
 Floats = NDArray[np.float32]
 Search = Callable[[Floats, int], Any]
 

@@ -30,8 +30,8 @@ pub enum Lane {
 pub struct LaneConfig {
     /// Pieces that may wait.
     pub queue: usize,
-    /// Longest wait for a thread: a piece that is expected to wait longer is refused, one that does is given up. None:
-    /// whoever asks has time.
+    /// Longest wait for a thread: a piece that would wait longer, at the rate at which the lane drains, is refused; one that
+    /// does is given up. None: whoever asks has time.
     pub max_wait: Option<Duration>,
 }
 
@@ -56,7 +56,7 @@ pub enum SchedulerError {
     Full {
         /// How many wait.
         waiting: usize,
-        /// When what waits now should be done; 1 to 60 seconds.
+        /// When what waits now should have been started; 1 to 60 seconds.
         retry_after_s: u64,
     },
     /// It would not be, or was not, started in time.
@@ -64,7 +64,7 @@ pub enum SchedulerError {
     Late {
         /// The lane's limit.
         limit: Duration,
-        /// When what waits now should be done; 1 to 60 seconds.
+        /// When what waits now should have been started; 1 to 60 seconds.
         retry_after_s: u64,
     },
     /// The process is shutting down.
@@ -120,7 +120,8 @@ struct Queues {
     interactive: Queue,
     bulk: Queue,
     stopping: bool,
-    /// Moving average of the seconds one piece takes; 0 until one was done.
+    /// Moving average of the seconds one piece takes; 0 until one was done. Only where no rate is known, and only to say
+    /// when to come again: one slow piece moves it, and must not refuse others.
     seconds_each: f64,
 }
 
@@ -303,25 +304,20 @@ impl Queues {
 
     /// Whether another piece may wait in `lane`; callers that have gone make room.
     fn admit(&mut self, lane: Lane, threads: usize) -> Result<(), SchedulerError> {
-        let expected = self.drain_s(lane, threads);
         let queue = self.of(lane);
-        let is_late = |expected: f64| queue.config.max_wait.filter(|limit| expected > limit.as_secs_f64());
-        if queue.waiting.len() < queue.config.queue && is_late(expected).is_none() {
+        if !queue.is_full() && queue.too_late().is_none() {
             return Ok(());
         }
         queue.forget_gone();
-        let expected = self.drain_s(lane, threads);
-        let queue = self.of(lane);
         let waiting = queue.waiting.len();
-        let retry_after_s = retry_after_s(expected);
-        let refusal = if waiting >= queue.config.queue {
-            SchedulerError::Full { waiting, retry_after_s }
-        } else if let Some(limit) = queue.config.max_wait.filter(|limit| expected > limit.as_secs_f64()) {
-            SchedulerError::Late { limit, retry_after_s }
-        } else {
-            return Ok(());
+        let (is_full, too_late) = (queue.is_full(), queue.too_late());
+        let retry_after_s = retry_after_s(self.drain_s(lane, threads));
+        let refusal = match too_late {
+            _ if is_full => SchedulerError::Full { waiting, retry_after_s },
+            Some(limit) => SchedulerError::Late { limit, retry_after_s },
+            None => return Ok(()),
         };
-        queue.counts.refused += 1;
+        self.of(lane).counts.refused += 1;
         Err(refusal)
     }
 
@@ -332,20 +328,19 @@ impl Queues {
             Lane::Interactive => (&self.interactive, 0),
             Lane::Bulk => (&self.bulk, self.interactive.waiting.len()),
         };
-        match queue.finished.front() {
-            Some(first) if queue.finished.len() >= LEAST_RATED => {
-                let each = first.elapsed().as_secs_f64() / queue.finished.len() as f64;
-                each * queue.waiting.len() as f64
-            }
-            _ => self.seconds_each * (queue.waiting.len() + before) as f64 / threads as f64,
-        }
+        let waiting = queue.waiting.len();
+        let by_time = || self.seconds_each * (waiting + before) as f64 / threads as f64;
+        queue.seconds_a_piece().map_or_else(by_time, |each| each * waiting as f64)
     }
 
     /// The next piece that is still wanted and in time.
     fn next(&mut self, threads: usize) -> Option<(Lane, Waiting)> {
         [Lane::Interactive, Lane::Bulk].into_iter().find_map(|lane| {
             loop {
-                let next = self.of(lane).waiting.pop_front()?;
+                let Some(next) = self.of(lane).waiting.pop_front() else {
+                    self.of(lane).finished.clear();
+                    return None;
+                };
                 let limit = self.of(lane).config.max_wait.filter(|limit| next.since.elapsed() > *limit);
                 if next.piece.is_gone() {
                     self.of(lane).counts.cancelled += 1;
@@ -366,10 +361,6 @@ impl Queues {
             if self.seconds_each == 0.0 { took } else { self.seconds_each + 0.1 * (took - self.seconds_each) };
         let queue = self.of(lane);
         queue.counts.done += 1;
-        if queue.waiting.is_empty() {
-            queue.finished.clear();
-            return;
-        }
         if queue.finished.len() == RATED {
             queue.finished.pop_front();
         }
@@ -380,6 +371,22 @@ impl Queues {
 impl Queue {
     fn new(config: LaneConfig) -> Self {
         Self { waiting: VecDeque::new(), config, counts: LaneCounts::default(), finished: VecDeque::new() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting.len() >= self.config.queue
+    }
+
+    /// Seconds between two pieces, as they were finished lately; `None` until enough were.
+    fn seconds_a_piece(&self) -> Option<f64> {
+        let first = self.finished.front().filter(|_| self.finished.len() >= LEAST_RATED)?;
+        Some(first.elapsed().as_secs_f64() / self.finished.len() as f64)
+    }
+
+    /// The lane's limit, where another piece would wait longer.
+    fn too_late(&self) -> Option<Duration> {
+        let expected = self.seconds_a_piece()? * self.waiting.len() as f64;
+        self.config.max_wait.filter(|limit| expected > limit.as_secs_f64())
     }
 
     fn forget_gone(&mut self) {
@@ -535,44 +542,55 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn work_that_would_wait_too_long_is_refused_and_what_did_is_given_up() {
+    async fn work_that_was_not_started_in_time_is_given_up() {
         let scheduler = Arc::new(one_thread(8));
         scheduler.shared.lock().interactive.config.max_wait = Some(Duration::ZERO);
-        // Nothing is known of the time a piece takes, so the first is let in, and waits for longer than none.
         let release = occupy(&scheduler).await;
         let waiting = tokio::spawn({
             let scheduler = Arc::clone(&scheduler);
             async move { scheduler.run(Lane::Interactive, |_| 1).await }
         });
         until_waiting(&scheduler, 1).await;
-        scheduler.shared.lock().seconds_each = 3.0;
-        match scheduler.run(Lane::Interactive, |_| 2).await {
-            Err(SchedulerError::Late { retry_after_s: 3, .. }) => {}
-            other => panic!("{other:?}"),
-        }
         release.send(()).unwrap();
         assert!(matches!(waiting.await.unwrap(), Err(SchedulerError::Late { .. })));
         let (interactive, _) = scheduler.counts();
-        assert_eq!((interactive.refused, interactive.late), (1, 1));
+        assert_eq!((interactive.refused, interactive.late), (0, 1));
+    }
+
+    /// Queues with one piece waiting in the bulk lane, which may wait a second; and its caller.
+    fn one_waits() -> (Queues, oneshot::Receiver<Result<(), SchedulerError>>) {
+        let lane = LaneConfig { queue: 100, max_wait: Some(Duration::from_secs(1)) };
+        let (interactive, mut bulk) = (Queue::new(lane), Queue::new(lane));
+        let (caller, receiver) = oneshot::channel();
+        let work = |_: &Ticket<'_>| ();
+        let piece = Box::new(Work { work, caller, span: tracing::Span::none() });
+        bulk.waiting.push_back(Waiting { piece, since: Instant::now() });
+        (Queues { interactive, bulk, stopping: false, seconds_each: 60.0 }, receiver)
     }
 
     #[test]
-    fn the_time_to_come_back_follows_the_rate_of_the_lane() {
-        let mut queues = Queues {
-            interactive: Queue::new(LaneConfig { queue: 100, max_wait: None }),
-            bulk: Queue::new(LaneConfig { queue: 100, max_wait: None }),
-            stopping: false,
-            seconds_each: 0.5,
-        };
-        let (caller, _receiver) = oneshot::channel::<Result<(), SchedulerError>>();
-        let work = |_: &Ticket<'_>| ();
-        let piece = Box::new(Work { work, caller, span: tracing::Span::none() });
-        queues.bulk.waiting.push_back(Waiting { piece, since: Instant::now() });
-        assert!((queues.drain_s(Lane::Bulk, 2) - 0.25).abs() < 1e-9);
+    fn the_rate_of_a_lane_says_who_is_refused_and_when_to_come_again() {
+        let (mut queues, _caller) = one_waits();
+        // One slow piece says nothing of the others: nobody is refused for it.
+        assert!((queues.drain_s(Lane::Bulk, 2) - 30.0).abs() < 1e-9);
+        assert!(queues.admit(Lane::Bulk, 2).is_ok());
         // Eight in sixteen seconds: the other lane goes first, whatever a piece takes.
         let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(16)) else { return };
         queues.bulk.finished.extend(std::iter::once(long_ago).chain(std::iter::repeat_n(Instant::now(), 7)));
-        assert!((queues.drain_s(Lane::Bulk, 2) - 2.0).abs() < 0.1);
+        match queues.admit(Lane::Bulk, 2) {
+            Err(SchedulerError::Late { retry_after_s: 2..=3, .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(queues.bulk.counts().refused, 1);
+    }
+
+    #[test]
+    fn a_lane_that_ran_empty_has_no_rate() {
+        let (mut queues, caller) = one_waits();
+        queues.bulk.finished.extend(std::iter::repeat_n(Instant::now(), 8));
+        drop(caller);
+        assert!(queues.next(2).is_none());
+        assert_eq!((queues.bulk.counts().cancelled, queues.bulk.seconds_a_piece()), (1, None));
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -8,13 +8,14 @@ products both are filled beforehand, and then only searched:
 
     cargo bench --bench restart -- --dir OURS --rows 100000 --vectors FILE.f32
     python -m scripts.bench.peer_python.fill FILE.f32 PEER --rows 100000
-    python -m scripts.bench.compare PHOTOS --filled OURS PEER --ids <(seq 0 99999)
+    seq 0 99999 > ids && python -m scripts.bench.compare PHOTOS --filled OURS PEER --ids ids
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -69,10 +70,10 @@ def running(command: list[str], port: int) -> Iterator[tuple[subprocess.Popen[by
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         while True:
-            with contextlib.suppress(OSError):
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=1) as response:
-                    if response.status == 200:
-                        break
+            url = f"http://127.0.0.1:{port}/health/ready"
+            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=1) as response:
+                if response.status == 200:
+                    break
             if process.poll() is not None or time.perf_counter() - begun > READY_S:
                 raise SystemExit(f"{command[0]} did not become ready")
             time.sleep(0.02)
@@ -97,9 +98,20 @@ class Systems:
         """The server's command line."""
         if name == "vitrine":
             own = ["serve", "--listen", f"127.0.0.1:{port}", "--data-dir", str(data), "--log", "warn"]
-            return [str(self.args.vitrine.resolve()), *own, "--engine", self.args.engine]
+            return [str(self.args.vitrine.resolve()), *own, *self.engine()]
         peer = [sys.executable, "-m", "scripts.bench.peer_python.app", "--port", str(port), "--data", str(data)]
+        peer += ["--file", "model.int8.onnx" if self.args.precision == "int8" else "model.onnx"]
         return [*peer, *(["--reduced"] if name == "peer, reduced" else [])]
+
+    def engine(self) -> list[str]:
+        """The library that the peer imports, at the same precision; or the embedded engine."""
+        if self.args.engine == "tract":
+            return ["--engine", "tract"]
+        found = importlib.util.find_spec("onnxruntime")
+        library = next(Path(found.origin or "").parent.glob("capi/libonnxruntime.so*"), None) if found else None
+        if library is None:
+            raise SystemExit("onnxruntime is not installed here: pip install -r scripts/bench/peer_python/requirements.txt")
+        return ["--engine", "onnxruntime", "--onnxruntime-lib", str(library), "--precision", self.args.precision]
 
     def load(self, name: str, data: Path, parts: str, *more: str) -> dict[str, Any]:
         """Starts one, measures `parts`, stops it."""
@@ -110,6 +122,8 @@ class Systems:
             bench += ["--parts", parts, "--rounds", "1", "--seconds", str(self.args.seconds), "--json", str(figures), *more]
             subprocess.run(bench, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             measured: dict[str, Any] = json.loads(figures.read_text())
+            if measured["unexpected"]:
+                raise SystemExit(f"{name} answered otherwise than it should: {measured['unexpected']}")
             return measured | {"ready_s": ready, "idle_mb": idle, "loaded_mb": memory(process.pid)}
 
 
@@ -138,7 +152,8 @@ def show(rounds: list[dict[str, dict[str, float]]]) -> None:
             ratios = [r[first][what] / r[other][what] for r in rounds if r[other].get(what)]
             if ratios:
                 median = statistics.median(r[other][what] for r in rounds)
-                line += f"  {other} {median:10.1f}, ratio {statistics.median(ratios):6.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+                spread = f"{statistics.median(ratios):6.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+                line += f"  {other} {median:10.1f}, ratio {spread}"
         print(line)
 
 
@@ -147,7 +162,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="folder of photos")
     parser.add_argument("--vitrine", type=Path, default=REPOSITORY / "target/release/vitrine")
-    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--engine", default="onnxruntime", choices=["onnxruntime", "tract"], help="ours")
+    parser.add_argument("--precision", default="int8", choices=["int8", "f32"], help="of ONNX Runtime, on both sides")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--parts", default="idle,upload,storefront")

@@ -86,7 +86,7 @@ fn too_large(limit: usize) -> Problem {
         .limit(limit as u64)
 }
 
-async fn discard(mut body: Body) {
+pub(super) async fn discard(mut body: Body) {
     let (timeout, most) = DISCARD;
     let reading = async {
         let mut read = 0;

@@ -180,9 +180,7 @@ fn scheduler(error: &SchedulerError) -> Problem {
         SchedulerError::Full { waiting, retry_after_s } => {
             Problem::new(Kind::Overloaded, error).limit(*waiting as u64).retry_after(*retry_after_s)
         }
-        SchedulerError::Late { limit, retry_after_s } => Problem::new(Kind::Overloaded, error)
-            .limit(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))
-            .retry_after(*retry_after_s),
+        SchedulerError::Late { retry_after_s, .. } => Problem::new(Kind::Overloaded, error).retry_after(*retry_after_s),
         SchedulerError::Stopped => Problem::new(Kind::Stopping, error).retry_after(5),
         SchedulerError::Panicked => Problem::internal(error),
     }

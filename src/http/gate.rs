@@ -2,6 +2,7 @@
 //! A path or method that is no operation passes, and gets its 404 or 405 behind.
 
 use super::auth::{Caller, Place};
+use super::body::discard;
 use super::problem::{Kind, Problem};
 use super::state::App;
 use axum::extract::{MatchedPath, Request, State};
@@ -12,7 +13,13 @@ use axum::response::{IntoResponse, Response};
 pub(super) async fn gate(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let (caller, _place) = match check(&app, &request) {
         Ok(admitted) => admitted,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => {
+            // Whoever has a key is not to see a reset instead of the time to come again.
+            if problem.kind == Kind::KeyBusy {
+                discard(request.into_body()).await;
+            }
+            return problem.into_response();
+        }
     };
     request.extensions_mut().insert(caller.clone());
     let limit = app.limits.request_timeout;

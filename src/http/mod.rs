@@ -15,6 +15,7 @@
 //! | `observe` | request ids, access log, headers of every response |
 //! | `problem`, `faults` | RFC 9457, and which error of which room is whose fault |
 //! | `gate`, `auth`, `operations` | keys and scopes; what the OpenAPI document promises is what is checked |
+//! | `compress` | which bodies are worth gzip |
 //! | `body`, `photo_form`, `extract`, `idempotency`, `conditional` | the forms requests come in |
 //! | `openapi`, `docs` | the document and the page that shows it |
 //! | `analyze`, `images`, `products`, `similar`, `models`, `health` | one group of routes each |
@@ -22,6 +23,7 @@
 mod analyze;
 mod auth;
 mod body;
+mod compress;
 mod conditional;
 mod docs;
 mod extract;
@@ -51,7 +53,7 @@ pub use state::{AppConfig, HttpLimits};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use problem::Problem;
 use state::App;
@@ -93,6 +95,8 @@ fn with_routes(config: AppConfig, routes: Router<App>) -> Router {
     let app = App::new(config, &openapi::document(true));
     routes
         .layer(DefaultBodyLimit::disable())
+        .layer(compress::layer())
+        .layer(map_response(compress::weaken))
         .layer(from_fn_with_state(app.clone(), gate::gate))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(app.clone(), observe::observe))

@@ -10,7 +10,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -38,8 +38,9 @@ pub async fn run<E: From<io::Error>>(
     opening: impl Future<Output = Result<AppConfig, E>>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), E> {
-    let mut app = starting::router();
-    let (mut opening, mut is_open) = (pin!(opening), false);
+    let opened = Arc::new(OnceLock::new());
+    let mut app = starting::router(Arc::clone(&opened));
+    let mut opening = pin!(opening);
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(HEAD_BYTES);
     let free = Arc::new(Semaphore::new(limits.connections));
@@ -49,9 +50,9 @@ pub async fn run<E: From<io::Error>>(
         let (stream, place) = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            opened = &mut opening, if !is_open => {
-                app = router(opened?);
-                is_open = true;
+            config = &mut opening, if opened.get().is_none() => {
+                let router = router(config?);
+                app = opened.get_or_init(|| router).clone();
                 continue;
             }
             accepted = accept(&listener, &free) => accepted,

@@ -62,3 +62,22 @@ async fn accepted_requests_are_finished() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     stopped.await.unwrap().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_bodies_are_compressed_for_those_who_ask_and_short_ones_are_not() {
+    let Some(server) = start().await else { return };
+    let gzip = |path: &str| server.get(path).header("accept-encoding", "gzip");
+    let plain = server.get("/openapi.json").send().await.unwrap();
+    assert!(plain.headers().get("content-encoding").is_none());
+    let whole = plain.bytes().await.unwrap();
+    let compressed = gzip("/openapi.json").send().await.unwrap();
+    assert_eq!(compressed.headers()["content-encoding"], "gzip");
+    assert!(compressed.headers()["vary"].to_str().unwrap().to_lowercase().contains("accept-encoding"));
+    assert!(compressed.bytes().await.unwrap().len() * 4 < whole.len());
+    assert!(gzip("/health/live").send().await.unwrap().headers().get("content-encoding").is_none());
+    for n in 0..120 {
+        server.product(&format!("a-product-with-a-rather-long-name-{n:03}")).await;
+    }
+    let listed = gzip("/v1/products?limit=1000").send().await.unwrap();
+    assert_eq!(listed.headers()["content-encoding"], "gzip");
+}

@@ -54,17 +54,34 @@ class Catalog:
         self.index.set_ef(EFFORT)
         self.product_of: dict[int, str] = {}
         self.labels_of: dict[str, list[int]] = {}
+        self.saved = folder / "index.bin"
+        rows: int = self.db.execute("SELECT count(*) FROM images").fetchone()[0]
+        if self.saved.exists():
+            self.index.load_index(str(self.saved), max_elements=max(1 << 17, 2 * rows))
+            self.index.set_ef(EFFORT)
+        if self.index.get_current_count() == rows:
+            for label, product in self.db.execute("SELECT label, product FROM images"):
+                self._name(label, product)
+            return
         for label, product, embedding in self.db.execute("SELECT label, product, embedding FROM images"):
             self._add(label, product, embedding)
 
     def _add(self, label: int, product: str, embedding: bytes) -> None:
         if label >= self.index.get_max_elements():
             self.index.resize_index(2 * self.index.get_max_elements())
+        # Before the index knows it: a search on another thread may find it at once.
+        self._name(label, product)
         self.index.add_items(np.frombuffer(embedding, "<f4")[None], [label], num_threads=1)
+
+    def _name(self, label: int, product: str) -> None:
         self.product_of[label] = product
         labels = self.labels_of.setdefault(product, [])
         if label not in labels:
             labels.append(label)
+
+    def save(self) -> None:
+        """Keeps the index for the next start."""
+        self.index.save_index(str(self.saved))
 
     def put_product(self, product: str, record: bytes) -> None:
         """Stores a product's metadata."""
@@ -107,10 +124,14 @@ def application(bundle: Path, file: str, data: Path, workers: int, reduced: bool
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(workers, context, look.start, (str(bundle), file, reduced)) as pool:
+        settings = (str(bundle), file, reduced, context.Barrier(workers))
+        with concurrent.futures.ProcessPoolExecutor(workers, context, look.start, settings) as pool:
             app.state.pool = pool
-            await asyncio.gather(*(asyncio.get_running_loop().run_in_executor(pool, os.getpid) for _ in range(workers)))
+            # Each waits for the others, so that every process has loaded the model.
+            waiting = (asyncio.get_running_loop().run_in_executor(pool, look.meet) for _ in range(workers))
+            await asyncio.gather(*waiting)
             yield
+            catalog.save()
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
     catalog = Catalog(data)
@@ -163,7 +184,7 @@ def main() -> None:
     parser.add_argument("--file", default="model.int8.onnx", help="the bundle's file that is run")
     parser.add_argument("--data", type=Path, default=Path("peer-data"))
     parser.add_argument("--port", type=int, default=8090)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--reduced", action="store_true", help="decode large JPEG at a half or a quarter of their size")
     args = parser.parse_args()
     app = application(args.bundle, args.file, args.data, args.workers, args.reduced)

@@ -15,7 +15,7 @@ from . import app
 
 
 def main() -> None:
-    """Write the rows; the peer builds its index from them when it starts."""
+    """Write the rows and their index."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("vectors", type=Path)
     parser.add_argument("data", type=Path)
@@ -27,6 +27,10 @@ def main() -> None:
     with catalog.db:
         rows = ((str(n), "a", analysis, vector.tobytes()) for n, vector in enumerate(vectors))
         catalog.db.executemany("INSERT INTO images(product, image, analysis, embedding) VALUES(?, ?, ?, ?)", rows)
+    labels = [label for (label,) in catalog.db.execute("SELECT label FROM images ORDER BY label")]
+    catalog.index.resize_index(max(1 << 17, 2 * len(labels)))
+    catalog.index.add_items(vectors, labels)
+    catalog.save()
     print(f"{len(vectors)} products in {args.data}")
 
 

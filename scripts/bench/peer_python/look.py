@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,13 @@ BACKGROUND = 12.0
 _net: ort.InferenceSession
 _manifest: dict[str, Any]
 _reduced = False
+_barrier: Barrier
 
 
-def start(bundle: str, file: str, reduced: bool) -> None:
+def start(bundle: str, file: str, reduced: bool, barrier: Barrier) -> None:
     """Makes this process ready: one thread each, so that processes do not fight for cores."""
-    global _net, _manifest, _reduced
+    global _net, _manifest, _reduced, _barrier
+    _barrier = barrier
     cv2.setNumThreads(1)
     threadpool_limits(1)
     settings = ort.SessionOptions()
@@ -40,6 +43,11 @@ def start(bundle: str, file: str, reduced: bool) -> None:
     _net = ort.InferenceSession(str(Path(bundle) / file), settings, ["CPUExecutionProvider"])
     _manifest = json.loads((Path(bundle) / "manifest.json").read_text())
     _reduced = reduced
+
+
+def meet() -> None:
+    """Returns once every process has come this far."""
+    _barrier.wait()
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:
@@ -91,9 +99,8 @@ def colors(pixels: NDArray[np.uint8]) -> list[dict[str, Any]]:
     shares = np.bincount(means.labels_, minlength=CLUSTERS) / len(product)
     rgb = cv2.cvtColor(means.cluster_centers_[None].astype(np.float32), cv2.COLOR_LAB2RGB)[0]
     order = np.argsort(-shares)
-    return [
-        {"hex": "#" + "".join(f"{round(255 * float(v)):02x}" for v in rgb[k].clip(0, 1)), "share": float(shares[k])} for k in order
-    ]
+    digits = ["".join(f"{round(255 * float(v)):02x}" for v in color.clip(0, 1)) for color in rgb]
+    return [{"hex": "#" + digits[k], "share": float(shares[k])} for k in order]
 
 
 def look(data: bytes) -> tuple[dict[str, Any], bytes]:

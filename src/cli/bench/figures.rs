@@ -60,10 +60,12 @@ pub(super) struct Latency {
 }
 
 impl Latency {
-    /// Of times in milliseconds, nearest rank.
-    pub(super) fn of(mut times: Vec<f64>) -> Self {
+    /// Of times in milliseconds: the least that so large a share keeps to.
+    pub(super) fn of(times: impl IntoIterator<Item = f64>) -> Self {
+        let mut times: Vec<f64> = times.into_iter().collect();
         times.sort_by(f64::total_cmp);
-        let at = |share: f64| times.get((share * times.len() as f64) as usize).or(times.last()).copied().unwrap_or(0.0);
+        let rank = |share: f64| ((share * times.len() as f64).ceil() as usize).saturating_sub(1);
+        let at = |share: f64| times.get(rank(share)).copied().unwrap_or(0.0);
         Self { p50_ms: at(0.5), p99_ms: at(0.99) }
     }
 }
@@ -109,7 +111,7 @@ pub(super) struct Overload {
     pub(super) refused_latency: Latency,
     /// `Retry-After` of refusals in seconds: least, median, most.
     pub(super) retry_after_s: [u64; 3],
-    /// Seconds after the last arrival until a photo was answered as fast as at rest (within half as much again).
+    /// Seconds after the last of them was sent until a photo was answered as fast as at rest (within half as much again).
     pub(super) recovered_s: Option<f64>,
 }
 
@@ -133,8 +135,8 @@ mod tests {
         assert!((median(&[3.0, 1.0, 2.0]) - 2.0).abs() < 1e-12);
         assert!((median(&[4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-12);
         assert!(median(&[]).abs() < 1e-12);
-        let Latency { p50_ms, p99_ms } = Latency::of((0..200).rev().map(f64::from).collect());
+        let Latency { p50_ms, p99_ms } = Latency::of((1..=200).rev().map(f64::from));
         assert_eq!((p50_ms as u32, p99_ms as u32), (100, 198));
-        assert!(Latency::of(vec![7.0]).p99_ms > 6.9);
+        assert!(Latency::of([7.0]).p99_ms > 6.9);
     }
 }

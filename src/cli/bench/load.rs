@@ -121,9 +121,27 @@ pub(super) async fn closed(
     (answers, started.elapsed().as_secs_f64())
 }
 
-/// Sends `per_s` requests a second for `window`, in even steps. Gives the answers and how many were not sent, since too
-/// many were open.
-pub(super) async fn open(client: &Client, per_s: f64, window: Duration, request: &Request) -> (Vec<Answer>, usize) {
+/// What came of requests at a steady rate.
+pub(super) struct Opened {
+    pub(super) answers: Vec<Answer>,
+    /// How many were not sent, since too many were open.
+    pub(super) unsent: usize,
+    /// Those that were not answered when the last was sent.
+    under_way: JoinSet<Answer>,
+}
+
+impl Opened {
+    /// Waits for the last answer.
+    pub(super) async fn all(mut self) -> Vec<Answer> {
+        while let Some(answer) = self.under_way.join_next().await {
+            self.answers.extend(answer);
+        }
+        self.answers
+    }
+}
+
+/// Sends `per_s` requests a second for `window`, in even steps; returns once the last is sent.
+pub(super) async fn open(client: &Client, per_s: f64, window: Duration, request: &Request) -> Opened {
     let started = tokio::time::Instant::now();
     let (mut under_way, mut answers, mut unsent) = (JoinSet::new(), Vec::new(), 0);
     for n in 0..(per_s * window.as_secs_f64()) as u64 {
@@ -139,10 +157,7 @@ pub(super) async fn open(client: &Client, per_s: f64, window: Duration, request:
             client.call(method, &path, body).await
         });
     }
-    while let Some(answer) = under_way.join_next().await {
-        answers.extend(answer);
-    }
-    (answers, unsent)
+    Opened { answers, unsent, under_way }
 }
 
 /// Collects what is answered until `due`.

@@ -60,6 +60,10 @@ pub(super) struct BenchArgs {
     /// Search for products like these, an id a line, instead of like those that were uploaded
     #[arg(long, value_name = "FILE", requires = "url")]
     ids: Option<PathBuf>,
+    /// Where the server of its own keeps its data meanwhile: a disk like that of the real one [default: the system's
+    /// temporary folder]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "url")]
+    scratch: Option<PathBuf>,
     /// Write the figures here, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -113,7 +117,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), CliError> {
     }
     let target = match &args.url {
         Some(url) => Target::running(url, args.pid),
-        None => Target::start(&args.model, &args.work)?,
+        None => Target::start(args.scratch.as_deref(), &args.model, &args.work, &args.limits)?,
     };
     let bench = Bench {
         client: load::Client::new(target.url(), args.key.as_deref())?,

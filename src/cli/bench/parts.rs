@@ -12,8 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Products that uploads go to; each gets many images.
-const PRODUCTS: u64 = 500;
+/// Products that uploads go to in turn: some images each, as products have.
+const PRODUCTS: u64 = 2_000;
+/// Of these, those that have an image before anything is measured, and that searches ask for.
+const SEARCHED: u64 = 500;
 /// Uploads under way for each thread that looks: one is looked at, the others are received, wait or are written.
 const UPLOADS_PER_THREAD: usize = 4;
 /// Uploads one at a time.
@@ -90,35 +92,37 @@ impl Bench<'_> {
         figures.resident_bytes.extend(self.target.resident().map(|bytes| (when, bytes)));
     }
 
-    /// Products, and an image of each first, so that searches find something.
+    /// Products, and an image of some, so that searches find something.
     async fn prepare(&self, images: &AtomicU64) -> Result<(), CliError> {
-        for n in 0..PRODUCTS {
-            let body = Bytes::from_static(br#"{"title": "bench"}"#);
-            let answer = self.client.call(Method::PUT, &format!("/v1/products/bench-{n}"), Some((JSON, body))).await;
-            if !answer.is_good() {
-                return Err(CliError::Server(format!("a product was not taken: status {}", answer.status)));
-            }
-        }
-        let uploads = self.uploads_from(images.fetch_add(PRODUCTS, Ordering::Relaxed));
+        let body = Bytes::from_static(br#"{"title": "bench"}"#);
+        let product: Request =
+            Arc::new(move |n| (Method::PUT, format!("/v1/products/bench-{n}"), Some((JSON, body.clone()))));
+        self.send_all(&product, PRODUCTS, "a product").await?;
+        let uploads = self.uploads_from(images.fetch_add(SEARCHED, Ordering::Relaxed));
+        self.send_all(&uploads, SEARCHED, "a photo").await
+    }
+
+    /// Sends the first `count` requests, over as many connections as uploads have; all must be good.
+    async fn send_all(&self, request: &Request, count: u64, what: &str) -> Result<(), CliError> {
         let next = Arc::new(AtomicU64::new(0));
         let mut clients = tokio::task::JoinSet::new();
         for _ in 0..UPLOADS_PER_THREAD * self.threads {
-            let (client, uploads, next) = (self.client.clone(), Arc::clone(&uploads), Arc::clone(&next));
+            let (client, request, next) = (self.client.clone(), Arc::clone(request), Arc::clone(&next));
             clients.spawn(async move {
                 let mut refused = None;
                 loop {
                     let n = next.fetch_add(1, Ordering::Relaxed);
-                    if n >= PRODUCTS {
+                    if n >= count {
                         return refused;
                     }
-                    let (method, path, body) = uploads(n);
+                    let (method, path, body) = request(n);
                     let answer = client.call(method, &path, body).await;
                     refused = refused.or((!answer.is_good()).then_some(answer.status));
                 }
             });
         }
         match clients.join_all().await.into_iter().flatten().next() {
-            Some(status) => Err(CliError::Server(format!("a photo was not taken: status {status}"))),
+            Some(status) => Err(CliError::Server(format!("{what} was not taken: status {status}"))),
             None => Ok(()),
         }
     }
@@ -150,7 +154,7 @@ impl Bench<'_> {
         good("idle", &answers, figures);
         let mut times: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         let mut rest = Vec::new();
-        for answer in &answers {
+        for answer in answers.iter().filter(|a| a.is_good()) {
             for (stage, ms) in &answer.stages {
                 times.entry(stage.clone()).or_default().push(*ms);
             }
@@ -158,14 +162,14 @@ impl Bench<'_> {
             rest.push(answer.ms - infer);
         }
         Idle {
-            latency: Latency::of(answers.iter().map(|a| a.ms).collect()),
+            latency: Latency::of(times_of(&answers)),
             stages: times.into_iter().map(|(stage, times)| (stage, Latency::of(times))).collect(),
             not_inference_ms: median(&rest),
         }
     }
 
     fn search(&self) -> Request {
-        let ids = self.ids.clone().unwrap_or_else(|| (0..PRODUCTS).map(|n| format!("bench-{n}")).collect());
+        let ids = self.ids.clone().unwrap_or_else(|| (0..SEARCHED).map(|n| format!("bench-{n}")).collect());
         let paths: Vec<String> = ids
             .iter()
             .map(|id| url::form_urlencoded::byte_serialize(id.as_bytes()).collect::<String>().replace('+', "%20"))
@@ -180,20 +184,20 @@ impl Bench<'_> {
         for _ in 0..self.rounds {
             let (answers, seconds) = closed(&self.client, connections, self.window, &self.search()).await;
             per_s.push(good("similar", &answers, figures) as f64 / seconds);
-            times.extend(answers.into_iter().map(|a| a.ms));
+            times.extend(times_of(&answers));
         }
         Similar { connections, per_s, latency: Latency::of(times) }
     }
 
     async fn storefront(&self, images: &AtomicU64, figures: &mut Figures) -> Storefront {
         let request = self.search();
-        let (idle, _) = open(&self.client, STOREFRONT_PER_S, self.window, &request).await;
+        let idle = open(&self.client, STOREFRONT_PER_S, self.window, &request).await.all().await;
         let (alone, alone_s) = self.upload(images).await;
         let (mut beside, mut beside_s, mut busy) = (Vec::new(), 0.0, Vec::new());
         for _ in 0..self.rounds {
             let uploads = self.upload(images);
             let searches = open(&self.client, STOREFRONT_PER_S, self.window, &request);
-            let ((uploaded, seconds), (searched, _)) = tokio::join!(uploads, searches);
+            let ((uploaded, seconds), searched) = tokio::join!(uploads, async { searches.await.all().await });
             beside.extend(uploaded);
             beside_s += seconds;
             busy.extend(searched);
@@ -202,8 +206,8 @@ impl Bench<'_> {
         good("storefront", &busy, figures);
         Storefront {
             searches_per_s: STOREFRONT_PER_S,
-            idle: Latency::of(idle.into_iter().map(|a| a.ms).collect()),
-            busy: Latency::of(busy.into_iter().map(|a| a.ms).collect()),
+            idle: Latency::of(times_of(&idle)),
+            busy: Latency::of(times_of(&busy)),
             uploads_alone_per_s: good("storefront", &alone, figures) as f64 / alone_s,
             uploads_beside_per_s: good("storefront", &beside, figures) as f64 / beside_s,
         }
@@ -219,9 +223,9 @@ impl Bench<'_> {
         let capacity = good("overload", &rest, figures) as f64 / seconds;
         let at_rest = self.one_by_one(&request, 20).await;
         let offered = OVERLOAD * capacity;
-        let (answers, unsent) = open(&self.client, offered, self.overload, &request).await;
-        let ended = Instant::now();
-        let recovered_s = self.recovery(&request, at_rest, ended).await;
+        let sent = open(&self.client, offered, self.overload, &request).await;
+        let unsent = sent.unsent;
+        let (recovered_s, answers) = tokio::join!(self.recovery(&request, at_rest, Instant::now()), sent.all());
         let (mut accepted, mut refused, mut after) = (Vec::new(), Vec::new(), Vec::new());
         for answer in answers {
             match answer.status {
@@ -274,6 +278,11 @@ impl Bench<'_> {
         }
         None
     }
+}
+
+/// Times of the good ones: a refusal is quick, and no service.
+fn times_of(answers: &[Answer]) -> impl Iterator<Item = f64> {
+    answers.iter().filter(|a| a.is_good()).map(|a| a.ms)
 }
 
 /// How many are good; the others are counted by status.

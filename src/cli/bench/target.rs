@@ -1,10 +1,10 @@
 //! The server under load: one of our own on an empty data folder, or one that runs already.
 
 use crate::cli::CliError;
-use crate::config::{ModelConfig, WorkConfig};
+use crate::config::{ModelConfig, PhotoConfig, WorkConfig};
 use clap::ValueEnum;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A server; one of our own ends with it, and its data folder goes.
@@ -21,13 +21,19 @@ impl Target {
     }
 
     /// Starts `vitrine serve` on a port and a folder of its own, and waits until it is ready.
-    pub(super) fn start(model: &ModelConfig, work: &WorkConfig) -> Result<Self, CliError> {
+    pub(super) fn start(
+        scratch: Option<&Path>,
+        model: &ModelConfig,
+        work: &WorkConfig,
+        photo: &PhotoConfig,
+    ) -> Result<Self, CliError> {
         let program = std::env::current_exe().map_err(CliError::io("find", "the program itself"))?;
-        let data = std::env::temp_dir().join(format!("vitrine-bench-{}", std::process::id()));
+        let scratch = scratch.map_or_else(std::env::temp_dir, Path::to_path_buf);
+        let data = scratch.join(format!("vitrine-bench-{}", uuid::Uuid::new_v4()));
         let mut command = Command::new(&program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data);
         command.env("VITRINE_LOG", "warn").env_remove("VITRINE_KEYS_FILE");
-        for (name, value) in variables(model, work) {
+        for (name, value) in variables(model, work, photo) {
             command.env(name, value);
         }
         let started = command.stdout(Stdio::piped()).spawn();
@@ -65,7 +71,7 @@ impl Drop for Target {
 }
 
 /// The settings as the environment of a server has them.
-fn variables(model: &ModelConfig, work: &WorkConfig) -> Vec<(&'static str, String)> {
+fn variables(model: &ModelConfig, work: &WorkConfig, photo: &PhotoConfig) -> Vec<(&'static str, String)> {
     let word = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| value().map(|v| v.get_name().to_owned());
     let engine = word(&|| model.engine.to_possible_value());
     let providers = model.execution_providers.iter().filter_map(|p| word(&|| p.to_possible_value()));
@@ -84,6 +90,12 @@ fn variables(model: &ModelConfig, work: &WorkConfig) -> Vec<(&'static str, Strin
         ("VITRINE_INTERACTIVE_WAIT_MS", Some(work.interactive_wait_ms.to_string())),
         ("VITRINE_BULK_WAIT_MS", Some(work.bulk_wait_ms.to_string())),
         ("VITRINE_PHOTO_NICE", Some(work.photo_nice.to_string())),
+        ("VITRINE_MAX_BODY_BYTES", Some(photo.max_body_bytes.to_string())),
+        ("VITRINE_MAX_PIXELS", Some(photo.max_pixels.to_string())),
+        ("VITRINE_MAX_SIDE_PX", Some(photo.max_side_px.to_string())),
+        ("VITRINE_MIN_SIDE_PX", Some(photo.min_side_px.to_string())),
+        ("VITRINE_MAX_DECODE_BYTES", Some(photo.max_decode_bytes.to_string())),
+        ("VITRINE_MAX_FRAMES", Some(photo.max_frames.to_string())),
     ];
     let providers = providers.collect::<Vec<_>>().join(",");
     set.push(("VITRINE_EXECUTION_PROVIDERS", Some(providers).filter(|p| !p.is_empty())));
@@ -104,9 +116,9 @@ mod tests {
         model.execution_providers = vec![crate::model::Provider::Cuda, crate::model::Provider::Tensorrt];
         work.threads = std::num::NonZeroUsize::new(3);
         work.read_threads = std::num::NonZeroUsize::new(3);
-        let set = variables(&model, &work);
+        let set = variables(&model, &work, &PhotoConfig::default());
         assert!(set.contains(&("VITRINE_EXECUTION_PROVIDERS", "cuda,tensorrt".into())));
-        let command = WorkConfig::augment_args(ModelConfig::augment_args(Clap::new("t")));
+        let command = PhotoConfig::augment_args(WorkConfig::augment_args(ModelConfig::augment_args(Clap::new("t"))));
         for arg in command.get_arguments() {
             let name = arg.get_env().map(|e| e.to_string_lossy().into_owned()).unwrap_or_default();
             assert!(set.iter().any(|(n, _)| *n == name), "{name}");

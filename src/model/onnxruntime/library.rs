@@ -1,57 +1,61 @@
 //! Finding ONNX Runtime's library: where it was said to be, else where systems and Python keep it. Nothing is linked and
 //! nothing downloaded; without the library the embedded engine runs.
 
+use ort::environment::{Environment, EnvironmentBuilder};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A loaded library; it stays for the life of the process.
 #[derive(Debug)]
 pub(in crate::model) struct Runtime {
-    pub(super) environment: ort::environment::Environment,
+    pub(super) environment: Environment,
     /// Such as `1.32.0`.
     pub(super) version: String,
 }
 
-/// Loads the library at `path`, or the first found that can be loaded. A process has one: once loaded, `path` is not
-/// looked at again.
+/// Held while a library is being loaded: a process has one, and the binding keeps the first that was opened.
+static LOADING: Mutex<()> = Mutex::new(());
+
+/// Loads the library at `path`, or the first found that can be opened. Once one is, `path` is not looked at again.
 ///
 /// # Errors
 /// With what was tried, in words.
 pub(in crate::model) fn load(path: Option<&Path>) -> Result<&'static Runtime, String> {
     static LOADED: OnceLock<Runtime> = OnceLock::new();
-    static LOADING: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _one_at_a_time = LOADING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _one_at_a_time = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(runtime) = LOADED.get() {
         return Ok(runtime);
     }
-    let runtime = match path {
-        Some(path) => open(path)?,
-        None => {
-            let found = candidates();
-            let opened = found.iter().map(|path| open(path));
-            let mut faults = Vec::new();
-            opened.filter_map(|o| o.map_err(|fault| faults.push(fault)).ok()).next().ok_or_else(|| {
-                let none = "no library of ONNX Runtime found (VITRINE_ONNXRUNTIME_LIB says where one is)";
-                if faults.is_empty() { none.to_owned() } else { faults.join("; ") }
-            })?
+    let found = path.map_or_else(candidates, |path| vec![path.to_owned()]);
+    let mut faults = Vec::new();
+    for path in &found {
+        match open(path) {
+            Ok(builder) => {
+                let runtime = start(builder, path).map_err(|e| format!("{}: {e}", path.display()))?;
+                return Ok(LOADED.get_or_init(|| runtime));
+            }
+            Err(fault) => faults.push(fault),
         }
-    };
-    Ok(LOADED.get_or_init(|| runtime))
+    }
+    let none = "no library of ONNX Runtime found (VITRINE_ONNXRUNTIME_LIB says where one is)";
+    Err(if faults.is_empty() { none.to_owned() } else { faults.join("; ") })
 }
 
-fn open(path: &Path) -> Result<Runtime, String> {
+fn open(path: &Path) -> Result<EnvironmentBuilder, String> {
     let fault = |detail: String| format!("{}: {detail}", path.display());
     // A folder would be handed to the linker, whose words for it help nobody.
     let Ok(whole) = path.canonicalize() else { return Err(fault("no such file".into())) };
     if !whole.is_file() {
         return Err(fault("not a file".into()));
     }
-    let builder = ort::init_from(&whole).map_err(|e| fault(e.to_string()))?;
-    let environment =
-        builder.with_telemetry(false).with_logger(Arc::new(log)).build().map_err(|e| fault(e.to_string()))?;
+    ort::init_from(&whole).map_err(|e| fault(e.to_string()))
+}
+
+fn start(builder: EnvironmentBuilder, path: &Path) -> ort::Result<Runtime> {
+    let environment = builder.with_telemetry(false).with_logger(Arc::new(log)).build()?;
     // Else each run would put down its every step, for a log that is not kept.
     environment.set_log_level(ort::logging::LogLevel::Warning);
-    let version = version(&whole);
+    let version = version(&path.canonicalize().unwrap_or_else(|_| path.to_owned()));
     tracing::info!(path = %path.display(), version, "ONNX Runtime loaded");
     Ok(Runtime { environment, version })
 }
@@ -166,11 +170,13 @@ mod tests {
 
     #[test]
     fn what_is_no_library_is_named() {
+        let _one_at_a_time = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().unwrap();
-        let missing = open(&dir.path().join("libonnxruntime.so")).unwrap_err();
+        let missing = open(&dir.path().join("libonnxruntime.so")).err().unwrap();
         assert!(missing.contains("libonnxruntime.so: no such file"), "{missing}");
         let text = dir.path().join("text.so");
         std::fs::write(&text, b"not a library").unwrap();
-        assert!(open(&text).unwrap_err().contains("text.so"));
+        // Where another test has loaded the library already, the binding does not look at a second.
+        assert!(open(&text).err().is_none_or(|fault| fault.contains("text.so")));
     }
 }

@@ -2,7 +2,7 @@
 //! a time, each on the thread that calls it: its own pool of threads would fight the scheduler's.
 //!
 //! Tried and rejected: one session run from many threads. ONNX Runtime documents it, the binding forbids it (allocators
-//! of some providers are not safe so)).
+//! of some providers are not safe so).
 
 mod library;
 
