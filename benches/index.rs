@@ -105,7 +105,7 @@ fn curve(index: &Index, queries: &[Vec<f32>], built: Option<f64>, out: Option<&P
     println!("   ef  recall@{K}  searches/s   p50 us   p99 us");
     let mut points = Vec::new();
     for ef in [10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512] {
-        let request = SearchRequest { k: K, ef: Some(ef), ..SearchRequest::default() };
+        let request = SearchRequest { k: K, ef: Some(ef), group_only: true, ..SearchRequest::default() };
         let [recall, rate, half, most] = measure(index, queries, &truth, &request);
         println!("{ef:5}  {recall:9.4}  {rate:10.0}  {half:7.0}  {most:7.0}");
         points.push(json!([recall, rate]));
@@ -172,7 +172,7 @@ fn filters(index: &Index, rows: usize, queries: &[Vec<f32>]) {
         let [by_price, by_zone] = [price, zone].map(|filter| {
             let filter = Filter::parse(&filter).unwrap();
             let truth = truth(index, queries, Some(&filter));
-            let request = SearchRequest { k: K, filter: Some(&filter), ..SearchRequest::default() };
+            let request = SearchRequest { k: K, filter: Some(&filter), group_only: true, ..SearchRequest::default() };
             measure(index, queries, &truth, &request)
         });
         let [a, _, b, c] = by_price;
@@ -182,7 +182,7 @@ fn filters(index: &Index, rows: usize, queries: &[Vec<f32>]) {
 }
 
 fn churn(index: &Index, rows: usize, queries: &[Vec<f32>]) {
-    let request = SearchRequest { k: K, ..SearchRequest::default() };
+    let request = SearchRequest { k: K, group_only: true, ..SearchRequest::default() };
     let state = |round: usize| {
         let stats = index.stats();
         let [recall, rate, ..] = measure(index, queries, &truth(index, queries, None), &request);

@@ -141,6 +141,14 @@ impl Columns {
         self.all.remove(slot);
     }
 
+    /// Of the facets that `coded` stands for, the group alone.
+    pub fn group_id(&self, coded: &Coded) -> Option<String> {
+        coded.terms.iter().find_map(|number| match self.terms.get(*number)? {
+            Term::Text(TextField::GroupId, value) => Some(value.clone()),
+            _ => None,
+        })
+    }
+
     /// The facets that `coded` stands for; an attribute without a value is not among them.
     pub fn facets(&self, coded: &Coded) -> Facets {
         let mut facets = Facets { price: coded.price, ..Facets::default() };

@@ -140,6 +140,8 @@ pub struct SearchRequest<'a> {
     pub exact: bool,
     /// Candidates kept in this search; [`IndexConfig::ef_search`] where not stated.
     pub ef: Option<usize>,
+    /// Of a hit's facets, give `group_id` alone: all of them take longer to put together than to find the hit.
+    pub group_only: bool,
 }
 
 /// A product found, by its nearest image.
@@ -151,7 +153,7 @@ pub struct Hit {
     pub image_id: Arc<str>,
     /// Cosine similarity, -1 to 1.
     pub score: f32,
-    /// The product's facets, as they were when the search ran.
+    /// The product's facets, as they were when the search ran; see [`SearchRequest::group_only`].
     pub facets: Arc<Facets>,
 }
 

@@ -86,18 +86,18 @@ impl<'a> Best<'a> {
         self.entries.len()
     }
 
-    fn into_hits(mut self, min_score: Option<f32>) -> Vec<Hit> {
+    fn into_hits(mut self, request: &SearchRequest<'_>) -> Vec<Hit> {
         self.prune();
         let state = self.state;
         self.entries.sort_unstable_by(|a, b| better(state, a, b));
-        let enough = |entry: &&Entry| min_score.is_none_or(|min| entry.score >= min);
+        let enough = |entry: &&Entry| request.min_score.is_none_or(|min| entry.score >= min);
         let hit = |entry: &Entry| {
             let product = state.products.get(entry.slot)?;
             let (image_id, _) = product.images.iter().find(|(_, row)| *row == entry.row)?;
             Some(Hit {
                 image_id: image_id.clone(),
                 score: entry.score,
-                facets: Arc::new(state.facets(&product)),
+                facets: Arc::new(if request.group_only { state.group(&product) } else { state.facets(&product) }),
                 product_id: product.id,
             })
         };
@@ -206,7 +206,7 @@ pub(super) fn search(state: &State, config: &IndexConfig, query: &[f32], request
             None => scan(state, query, k, &allowed),
         }),
     };
-    best.into_hits(request.min_score)
+    best.into_hits(request)
 }
 
 /// Rows a walk must return for `k` products: more where products have several images.
@@ -214,10 +214,10 @@ fn ef(state: &State, least: usize, k: usize) -> usize {
     least.max(rows_for(state, k))
 }
 
-/// Rows that `k` products are likely to be among.
+/// Rows that `k` products are likely to be among: more than the mean, and little more where most have one.
 fn rows_for(state: &State, k: usize) -> usize {
-    let images = state.live_rows().div_ceil(state.products.len().max(1));
-    k.saturating_mul(images + 1)
+    let (rows, products) = (state.live_rows(), state.products.len().max(1));
+    if rows <= products { k + k / 8 } else { k.saturating_mul(rows.div_ceil(products) + 1) }
 }
 
 /// Rows scored by their vectors, of those nearest by codes: some more than are wanted. Codes rank nearly as vectors do.

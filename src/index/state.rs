@@ -114,6 +114,11 @@ impl State {
         self.columns.facets(&product.coded)
     }
 
+    /// Facets of which only the group is known.
+    pub(super) fn group(&self, product: &Product) -> Facets {
+        Facets { group_id: self.columns.group_id(&product.coded), ..Facets::default() }
+    }
+
     /// Live rows.
     pub(super) fn live_rows(&self) -> usize {
         self.parts.iter().map(Part::live).sum()

@@ -174,6 +174,7 @@ fn candidates(
         min_score: query.min_score.filter(|_| query.is_plain()),
         exact: false,
         ef: None,
+        group_only: query.is_plain() && !query.explain,
     };
     let mut complete = true;
     let mut best: HashMap<Arc<str>, Hit> = HashMap::new();
