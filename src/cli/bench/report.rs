@@ -41,7 +41,7 @@ fn rows(f: &Figures) -> Vec<(String, String)> {
     }
     for similar in &f.similar {
         let value = format!("{} requests/s, {}", spread(&similar.per_s), latency(&similar.latency));
-        row(&format!("similar, {} connections", similar.connections), value);
+        row(&format!("similar, {}", connections(similar.connections)), value);
     }
     if let Some(s) = &f.storefront {
         row(&format!("{} searches/s, server idle", s.searches_per_s), latency(&s.idle));
@@ -66,6 +66,10 @@ fn rows(f: &Figures) -> Vec<(String, String)> {
         row(&format!("unexpected: {what}"), count.to_string());
     }
     rows
+}
+
+fn connections(count: usize) -> String {
+    if count == 1 { "1 connection".to_owned() } else { format!("{count} connections") }
 }
 
 fn latency(latency: &Latency) -> String {
@@ -97,7 +101,7 @@ pub(super) fn svg(f: &Figures) -> String {
         let stages = idle.stages.iter().filter(|(stage, _)| *stage != "total");
         groups.push(("one upload, median", " ms", stages.map(|(n, l)| (n.clone(), l.p50_ms)).collect()));
     }
-    let searches = f.similar.iter().map(|s| (format!("{} connections", s.connections), median(&s.per_s)));
+    let searches = f.similar.iter().map(|s| (connections(s.connections), median(&s.per_s)));
     groups.push(("similar products, requests a second", "", searches.collect()));
     if let Some(s) = &f.storefront {
         let bars = [("idle", s.idle.p99_ms), ("beside uploads", s.busy.p99_ms)].map(|(n, v)| (n.to_owned(), v));
