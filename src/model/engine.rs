@@ -175,13 +175,13 @@ impl EngineConfig {
             add(precision, &[], &format!("{precision} was asked for"));
             return tries;
         }
-        match onnxruntime::fast_int8() {
-            Some(feature) if bundle.has(Precision::Int8) => {
+        match (bundle.has(Precision::Int8), onnxruntime::fast_int8()) {
+            (true, Some(feature)) => {
                 add(Precision::Int8, &[], &format!("int8, as the processor has {feature}"));
                 add(Precision::F32, &[], "f32");
             }
-            Some(_) => add(Precision::F32, &[], "f32, as the bundle has no int8 file"),
-            None => add(Precision::F32, &[], "f32, as the processor has no fast int8"),
+            (false, _) => add(Precision::F32, &[], "f32, as the bundle has no int8 file"),
+            (true, None) => add(Precision::F32, &[], "f32, as the processor has no fast int8"),
         }
         tries
     }
