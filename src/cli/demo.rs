@@ -1,6 +1,6 @@
 //! `vitrine demo`: imports the test pictures into a data folder of its own and serves them, with calls to try.
 
-use super::{CliError, import, serve};
+use super::{CliError, import, joint, serve};
 use crate::config::{LogConfig, ServerConfig, ServiceSettings};
 use clap::Args;
 use std::net::SocketAddr;
@@ -47,9 +47,7 @@ pub(super) fn run(mut args: DemoArgs) -> Result<(), CliError> {
 /// What to try, ready to paste.
 fn calls(address: SocketAddr, photo: &Path, product_id: &str) -> String {
     let (url, photo) = (format!("http://{address}"), quoted(&photo.display().to_string()));
-    // Path segments keep only what needs no escape, whatever the id.
-    let id: String =
-        url::form_urlencoded::byte_serialize(product_id.as_bytes()).collect::<String>().replace('+', "%20");
+    let id = joint::segment(product_id);
     format!(
         "vitrine is ready: {url}
 

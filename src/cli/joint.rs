@@ -194,6 +194,11 @@ pub(super) fn similar_item(item: &SimilarItem) -> (&str, f32, &str) {
     (&item.product_id, item.score, &item.image_id)
 }
 
+/// An id as one segment of a path: it keeps only what needs no escape.
+pub(super) fn segment(id: &str) -> String {
+    url::form_urlencoded::byte_serialize(id.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
 /// The word the API has for an enum of one word: `blue`, `low_contrast`, `plain`.
 pub(super) fn word<T: serde::Serialize>(value: &T) -> String {
     match serde_json::to_value(value) {

@@ -103,22 +103,40 @@ pub(super) async fn closed(
     window: Duration,
     request: &Request,
 ) -> (Vec<Answer>, f64) {
-    let next = Arc::new(AtomicU64::new(0));
-    let started = Instant::now();
+    let (next, started) = (AtomicU64::new(0), Instant::now());
+    let number = move || (started.elapsed() < window).then(|| next.fetch_add(1, Ordering::Relaxed));
+    let answers = each(client, connections, number, request).await;
+    (answers, started.elapsed().as_secs_f64())
+}
+
+/// Sends the first `count` requests over `connections`.
+pub(super) async fn first(client: &Client, connections: usize, count: u64, request: &Request) -> Vec<Answer> {
+    let next = AtomicU64::new(0);
+    let number = move || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < count);
+    each(client, connections, number, request).await
+}
+
+/// Sends the requests that `number` names until it names none, each connection its next once it has an answer.
+async fn each(
+    client: &Client,
+    connections: usize,
+    number: impl Fn() -> Option<u64> + Send + Sync + 'static,
+    request: &Request,
+) -> Vec<Answer> {
+    let number = Arc::new(number);
     let mut clients = JoinSet::new();
     for _ in 0..connections {
-        let (client, request, next) = (client.clone(), Arc::clone(request), Arc::clone(&next));
+        let (client, request, number) = (client.clone(), Arc::clone(request), Arc::clone(&number));
         clients.spawn(async move {
             let mut answers = Vec::new();
-            while started.elapsed() < window {
-                let (method, path, body) = request(next.fetch_add(1, Ordering::Relaxed));
+            while let Some(n) = number() {
+                let (method, path, body) = request(n);
                 answers.push(client.call(method, &path, body).await);
             }
             answers
         });
     }
-    let answers = clients.join_all().await.concat();
-    (answers, started.elapsed().as_secs_f64())
+    clients.join_all().await.concat()
 }
 
 /// What came of requests at a steady rate.

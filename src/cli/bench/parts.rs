@@ -2,9 +2,9 @@
 
 use super::Part;
 use super::figures::{Figures, Idle, Latency, Overload, Similar, Storefront, median};
-use super::load::{Answer, Client, Request, closed, open};
+use super::load::{Answer, Client, Request, closed, first, open};
 use super::target::Target;
-use crate::cli::CliError;
+use crate::cli::{CliError, joint};
 use bytes::Bytes;
 use reqwest::Method;
 use std::collections::BTreeMap;
@@ -19,11 +19,13 @@ const SEARCHED: u64 = 500;
 /// Uploads under way for each thread that looks: one is looked at, the others are received, wait or are written.
 const UPLOADS_PER_THREAD: usize = 4;
 /// Uploads one at a time.
-const IDLE_UPLOADS: usize = 100;
+const IDLE_UPLOADS: u64 = 100;
 /// Searches a second of a storefront.
 const STOREFRONT_PER_S: f64 = 50.0;
 /// How much more than can be done is asked for.
 const OVERLOAD: f64 = 5.0;
+/// Photos one at a time, to know how fast the server is at rest.
+const AT_REST: u64 = 20;
 /// Longest wait for the server to be as fast as at rest.
 const RECOVERY: Duration = Duration::from_secs(60);
 
@@ -104,37 +106,26 @@ impl Bench<'_> {
 
     /// Sends the first `count` requests, over as many connections as uploads have; all must be good.
     async fn send_all(&self, request: &Request, count: u64, what: &str) -> Result<(), CliError> {
-        let next = Arc::new(AtomicU64::new(0));
-        let mut clients = tokio::task::JoinSet::new();
-        for _ in 0..UPLOADS_PER_THREAD * self.threads {
-            let (client, request, next) = (self.client.clone(), Arc::clone(request), Arc::clone(&next));
-            clients.spawn(async move {
-                let mut refused = None;
-                loop {
-                    let n = next.fetch_add(1, Ordering::Relaxed);
-                    if n >= count {
-                        return refused;
-                    }
-                    let (method, path, body) = request(n);
-                    let answer = client.call(method, &path, body).await;
-                    refused = refused.or((!answer.is_good()).then_some(answer.status));
-                }
-            });
-        }
-        match clients.join_all().await.into_iter().flatten().next() {
-            Some(status) => Err(CliError::Server(format!("{what} was not taken: status {status}"))),
+        let answers = first(&self.client, UPLOADS_PER_THREAD * self.threads, count, request).await;
+        match answers.iter().find(|answer| !answer.is_good()) {
+            Some(Answer { status, .. }) => Err(CliError::Server(format!("{what} was not taken: status {status}"))),
             None => Ok(()),
         }
     }
 
     /// Upload `n` after the first `before`.
     fn uploads_from(&self, before: u64) -> Request {
-        let photos = self.photos.to_vec();
+        let photo = self.photo();
         Arc::new(move |n| {
             let n = before + n;
-            let photo = photos.get(n as usize % photos.len().max(1)).cloned().unwrap_or_default();
-            (Method::PUT, format!("/v1/products/bench-{}/images/{n}", n % PRODUCTS), Some((PHOTO, photo)))
+            (Method::PUT, format!("/v1/products/bench-{}/images/{n}", n % PRODUCTS), Some((PHOTO, photo(n))))
         })
+    }
+
+    /// The photos, over and over.
+    fn photo(&self) -> impl Fn(u64) -> Bytes + Send + Sync + 'static {
+        let photos = self.photos.to_vec();
+        move |n| photos.get(n as usize % photos.len().max(1)).cloned().unwrap_or_default()
     }
 
     async fn upload(&self, images: &AtomicU64) -> (Vec<Answer>, f64) {
@@ -145,12 +136,8 @@ impl Bench<'_> {
     }
 
     async fn idle(&self, images: &AtomicU64, figures: &mut Figures) -> Idle {
-        let request = self.uploads_from(images.fetch_add(IDLE_UPLOADS as u64, Ordering::Relaxed));
-        let mut answers = Vec::with_capacity(IDLE_UPLOADS);
-        for n in 0..IDLE_UPLOADS as u64 {
-            let (method, path, body) = request(n);
-            answers.push(self.client.call(method, &path, body).await);
-        }
+        let request = self.uploads_from(images.fetch_add(IDLE_UPLOADS, Ordering::Relaxed));
+        let answers = first(&self.client, 1, IDLE_UPLOADS, &request).await;
         good("idle", &answers, figures);
         let mut times: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         let mut rest = Vec::new();
@@ -170,11 +157,8 @@ impl Bench<'_> {
 
     fn search(&self) -> Request {
         let ids = self.ids.clone().unwrap_or_else(|| (0..SEARCHED).map(|n| format!("bench-{n}")).collect());
-        let paths: Vec<String> = ids
-            .iter()
-            .map(|id| url::form_urlencoded::byte_serialize(id.as_bytes()).collect::<String>().replace('+', "%20"))
-            .map(|id| format!("/v1/products/{id}/similar?limit=20"))
-            .collect();
+        let path = |id: &String| format!("/v1/products/{}/similar?limit=20", joint::segment(id));
+        let paths: Vec<String> = ids.iter().map(path).collect();
         // In steps of a prime: no order of the store is followed.
         Arc::new(move |n| (Method::GET, paths.get(n as usize * 7919 % paths.len()).cloned().unwrap_or_default(), None))
     }
@@ -214,14 +198,12 @@ impl Bench<'_> {
     }
 
     async fn overload(&self, figures: &mut Figures) -> Overload {
-        let photos = self.photos.to_vec();
-        let request: Request = Arc::new(move |n| {
-            let photo = photos.get(n as usize % photos.len().max(1)).cloned().unwrap_or_default();
-            (Method::POST, "/v1/analyze".into(), Some((PHOTO, photo)))
-        });
+        let photo = self.photo();
+        let request: Request = Arc::new(move |n| (Method::POST, "/v1/analyze".into(), Some((PHOTO, photo(n)))));
         let (rest, seconds) = closed(&self.client, 2 * self.threads, self.window, &request).await;
         let capacity = good("overload", &rest, figures) as f64 / seconds;
-        let at_rest = self.one_by_one(&request, 20).await;
+        let one_by_one = first(&self.client, 1, AT_REST, &request).await;
+        let at_rest = median(&one_by_one.iter().map(|a| a.ms).collect::<Vec<_>>());
         let offered = OVERLOAD * capacity;
         let sent = open(&self.client, offered, self.overload, &request).await;
         let unsent = sent.unsent;
@@ -252,16 +234,6 @@ impl Bench<'_> {
             retry_after_s: [at(0), at(after.len() / 2), at(after.len().saturating_sub(1))],
             recovered_s,
         }
-    }
-
-    /// Median of `count` photos, one at a time, in milliseconds.
-    async fn one_by_one(&self, request: &Request, count: u64) -> f64 {
-        let mut times = Vec::new();
-        for n in 0..count {
-            let (method, path, body) = request(n);
-            times.push(self.client.call(method, &path, body).await.ms);
-        }
-        median(&times)
     }
 
     /// Seconds since `ended` until one photo is answered in at most half as much again as at rest.
