@@ -113,13 +113,13 @@ pub struct Scheduler {
 struct Shared {
     queues: Mutex<Queues>,
     wake: Condvar,
-    threads: usize,
 }
 
 struct Queues {
     interactive: Queue,
     bulk: Queue,
     stopping: bool,
+    threads: usize,
     /// Moving average of the seconds one piece takes; 0 until one was done. Only where no rate is known, and only to say
     /// when to come again: one slow piece moves it, and must not refuse others.
     seconds_each: f64,
@@ -186,9 +186,10 @@ impl Scheduler {
             interactive: Queue::new(config.interactive),
             bulk: Queue::new(config.bulk),
             stopping: false,
+            threads,
             seconds_each: 0.0,
         };
-        let shared = Arc::new(Shared { queues: Mutex::new(queues), wake: Condvar::new(), threads });
+        let shared = Arc::new(Shared { queues: Mutex::new(queues), wake: Condvar::new() });
         let threads = (0..threads)
             .map(|i| {
                 let shared = Arc::clone(&shared);
@@ -267,7 +268,7 @@ impl Shared {
         if queues.stopping {
             return Err(SchedulerError::Stopped);
         }
-        queues.admit(lane, self.threads)?;
+        queues.admit(lane)?;
         queues.of(lane).waiting.push_back(Waiting { piece, since: Instant::now() });
         drop(queues);
         self.wake.notify_one();
@@ -278,7 +279,7 @@ impl Shared {
     fn work(&self) {
         let mut queues = self.lock();
         loop {
-            if let Some((lane, Waiting { piece, since })) = queues.next(self.threads) {
+            if let Some((lane, Waiting { piece, since })) = queues.next() {
                 drop(queues);
                 let started = Instant::now();
                 piece.run(started - since);
@@ -303,7 +304,7 @@ impl Queues {
     }
 
     /// Whether another piece may wait in `lane`; callers that have gone make room.
-    fn admit(&mut self, lane: Lane, threads: usize) -> Result<(), SchedulerError> {
+    fn admit(&mut self, lane: Lane) -> Result<(), SchedulerError> {
         let queue = self.of(lane);
         if !queue.is_full() && queue.too_late().is_none() {
             return Ok(());
@@ -311,7 +312,7 @@ impl Queues {
         queue.forget_gone();
         let waiting = queue.waiting.len();
         let (is_full, too_late) = (queue.is_full(), queue.too_late());
-        let retry_after_s = retry_after_s(self.drain_s(lane, threads));
+        let retry_after_s = retry_after_s(self.drain_s(lane));
         let refusal = match too_late {
             _ if is_full => SchedulerError::Full { waiting, retry_after_s },
             Some(limit) => SchedulerError::Late { limit, retry_after_s },
@@ -323,18 +324,18 @@ impl Queues {
 
     /// Seconds in which what waits in `lane` now should have been started: at the rate at which its pieces were finished
     /// lately, or by what a piece takes, where there were too few. Pieces of the other lane come in by the rate.
-    fn drain_s(&self, lane: Lane, threads: usize) -> f64 {
+    fn drain_s(&self, lane: Lane) -> f64 {
         let (queue, before) = match lane {
             Lane::Interactive => (&self.interactive, 0),
             Lane::Bulk => (&self.bulk, self.interactive.waiting.len()),
         };
         let waiting = queue.waiting.len();
-        let by_time = || self.seconds_each * (waiting + before) as f64 / threads as f64;
+        let by_time = || self.seconds_each * (waiting + before) as f64 / self.threads as f64;
         queue.seconds_a_piece().map_or_else(by_time, |each| each * waiting as f64)
     }
 
     /// The next piece that is still wanted and in time.
-    fn next(&mut self, threads: usize) -> Option<(Lane, Waiting)> {
+    fn next(&mut self) -> Option<(Lane, Waiting)> {
         [Lane::Interactive, Lane::Bulk].into_iter().find_map(|lane| {
             loop {
                 let Some(next) = self.of(lane).waiting.pop_front() else {
@@ -345,7 +346,7 @@ impl Queues {
                 if next.piece.is_gone() {
                     self.of(lane).counts.cancelled += 1;
                 } else if let Some(limit) = limit {
-                    let retry_after_s = retry_after_s(self.drain_s(lane, threads));
+                    let retry_after_s = retry_after_s(self.drain_s(lane));
                     self.of(lane).counts.late += 1;
                     next.piece.give_up(SchedulerError::Late { limit, retry_after_s });
                 } else {
@@ -565,19 +566,19 @@ mod tests {
         let work = |_: &Ticket<'_>| ();
         let piece = Box::new(Work { work, caller, span: tracing::Span::none() });
         bulk.waiting.push_back(Waiting { piece, since: Instant::now() });
-        (Queues { interactive, bulk, stopping: false, seconds_each: 60.0 }, receiver)
+        (Queues { interactive, bulk, stopping: false, threads: 2, seconds_each: 60.0 }, receiver)
     }
 
     #[test]
     fn the_rate_of_a_lane_says_who_is_refused_and_when_to_come_again() {
         let (mut queues, _caller) = one_waits();
         // One slow piece says nothing of the others: nobody is refused for it.
-        assert!((queues.drain_s(Lane::Bulk, 2) - 30.0).abs() < 1e-9);
-        assert!(queues.admit(Lane::Bulk, 2).is_ok());
+        assert!((queues.drain_s(Lane::Bulk) - 30.0).abs() < 1e-9);
+        assert!(queues.admit(Lane::Bulk).is_ok());
         // Eight in sixteen seconds: the other lane goes first, whatever a piece takes.
         let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(16)) else { return };
         queues.bulk.finished.extend(std::iter::once(long_ago).chain(std::iter::repeat_n(Instant::now(), 7)));
-        match queues.admit(Lane::Bulk, 2) {
+        match queues.admit(Lane::Bulk) {
             Err(SchedulerError::Late { retry_after_s: 2..=3, .. }) => {}
             other => panic!("{other:?}"),
         }
@@ -589,7 +590,7 @@ mod tests {
         let (mut queues, caller) = one_waits();
         queues.bulk.finished.extend(std::iter::repeat_n(Instant::now(), 8));
         drop(caller);
-        assert!(queues.next(2).is_none());
+        assert!(queues.next().is_none());
         assert_eq!((queues.bulk.counts().cancelled, queues.bulk.seconds_a_piece()), (1, None));
     }
 

@@ -133,21 +133,28 @@ impl EngineConfig {
         let must = self.choice == EngineChoice::OnnxRuntime;
         // Why what is tried next is not the best.
         let (mut refused, mut first) = (String::new(), None);
-        let tries = if self.choice == EngineChoice::Tract { Vec::new() } else { self.tries(bundle) };
-        for Try { precision, providers, reason } in tries {
-            let built = onnxruntime::load(self.library.as_deref())
-                .map_err(|detail| ModelError::Engine { engine: onnxruntime::NAME, detail })
-                .and_then(|runtime| {
-                    let reason = format!("{reason}{refused}");
-                    OnnxRuntime::build(bundle, runtime, precision, providers, self.threads, &reason)
-                });
-            match built.and_then(|engine| checked(Arc::new(engine))) {
-                Ok(engine) => return Ok(engine),
-                Err(error) if must && !providers.is_empty() => return Err(error),
-                Err(error) => {
-                    tracing::info!(%error, %precision, "ONNX Runtime does not run the bundle so");
+        if self.choice != EngineChoice::Tract {
+            match onnxruntime::load(self.library.as_deref()) {
+                Ok(runtime) => {
+                    for Try { precision, providers, reason } in self.tries(bundle) {
+                        let reason = format!("{reason}{refused}");
+                        let built = OnnxRuntime::build(bundle, runtime, precision, providers, self.threads, &reason);
+                        match built.and_then(|engine| checked(Arc::new(engine))) {
+                            Ok(engine) => return Ok(engine),
+                            Err(error) if must && !providers.is_empty() => return Err(error),
+                            Err(error) => {
+                                tracing::info!(%error, %precision, "ONNX Runtime does not run the bundle so");
+                                refused = format!("; {error}");
+                                first = first.or(Some(error));
+                            }
+                        }
+                    }
+                }
+                Err(detail) => {
+                    let error = ModelError::Engine { engine: onnxruntime::NAME, detail };
+                    tracing::info!(%error, "no ONNX Runtime");
                     refused = format!("; {error}");
-                    first = first.or(Some(error));
+                    first = Some(error);
                 }
             }
         }
