@@ -142,7 +142,8 @@ struct Waiting {
 /// Work with the way back to its caller.
 trait Piece: Send {
     fn is_gone(&self) -> bool;
-    fn run(self: Box<Self>, waited: Duration);
+    /// Calls `finished` once the work is done, before its caller is told: who has an answer finds it counted.
+    fn run(self: Box<Self>, waited: Duration, finished: &dyn Fn());
     fn give_up(self: Box<Self>, error: SchedulerError);
 }
 
@@ -161,11 +162,12 @@ where
         self.caller.is_closed()
     }
 
-    fn run(self: Box<Self>, waited: Duration) {
+    fn run(self: Box<Self>, waited: Duration, finished: &dyn Fn()) {
         let Self { work, caller, span } = *self;
         let is_gone = || caller.is_closed();
         let ticket = Ticket { waited, is_gone: &is_gone };
         let outcome = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| work(&ticket))));
+        finished();
         // The caller may have gone meanwhile: nobody to tell.
         let _ = caller.send(outcome.map_err(|_| SchedulerError::Panicked));
     }
@@ -282,10 +284,8 @@ impl Shared {
             if let Some((lane, Waiting { piece, since })) = queues.next() {
                 drop(queues);
                 let started = Instant::now();
-                piece.run(started - since);
-                let took = started.elapsed();
+                piece.run(started - since, &|| self.lock().record(lane, started.elapsed()));
                 queues = self.lock();
-                queues.record(lane, took);
             } else if queues.stopping {
                 return;
             } else {
