@@ -5,6 +5,7 @@
 //! | `--rows 50000`, `--queries 1000` | how many; ten neighbours a query, one thread searches |
 //! | `--connections 16`, `--ef-construction 128` | how the graph is made |
 //! | `--dir FOLDER` | keeps the index there: a second run opens it instead of building |
+//! | `--reach 1.3` | how far a search goes by distance, see `IndexConfig::reach` |
 //! | `--on-disk` | leaves vectors in their files |
 //! | `--vectors FILE` | vectors from a file of f32 instead of drawn ones; the last of them are the queries |
 //! | `--out FOLDER` | writes vectors, queries and truth, on which `python -m scripts.index_peers FOLDER` measures others, and this curve as `ours.json` |
@@ -274,6 +275,7 @@ fn main() {
         connections: number("--connections", plain.connections),
         ef_construction: number("--ef-construction", plain.ef_construction),
         vectors_on_disk: is_set("--on-disk"),
+        reach: after("--reach").map_or(plain.reach, |text| text.parse().unwrap()),
         ..plain
     };
     let begun = Instant::now();

@@ -141,9 +141,9 @@ impl Columns {
         self.all.remove(slot);
     }
 
-    /// Of the facets that `coded` stands for, the group alone.
-    pub fn group_id(&self, coded: &Coded) -> Option<String> {
-        coded.terms.iter().find_map(|number| match self.terms.get(*number)? {
+    /// Of the facets that these terms stand for, the group alone.
+    pub fn group_id(&self, mut terms: impl Iterator<Item = u32>) -> Option<String> {
+        terms.find_map(|number| match self.terms.get(number)? {
             Term::Text(TextField::GroupId, value) => Some(value.clone()),
             _ => None,
         })

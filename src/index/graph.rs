@@ -4,7 +4,7 @@
 use super::codes::Codes;
 use super::kernel::int8::Block;
 use super::rows::Bits;
-use super::walk::{self, Near};
+use super::walk::{self, Effort, Near};
 
 /// Edges of one layer, in compressed rows: those of member `i` are `edges[starts[i]..starts[i + 1]]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,13 +21,32 @@ impl<'a> Layer<'a> {
         let member = if self.members.is_empty() {
             position as usize
         } else {
-            match self.members.binary_search(&position) {
-                Ok(member) => member,
-                Err(_) => return &[],
+            match self.member(position) {
+                Some(member) => member,
+                None => return &[],
             }
         };
         let (start, end) = (self.starts[member], self.starts[member + 1]);
         &self.edges[start as usize..end as usize]
+    }
+
+    /// Where a row is among the members, which a lot chose: near where its number says. From there it is searched for in
+    /// doubling steps.
+    fn member(&self, position: u32) -> Option<usize> {
+        let members = self.members;
+        let (count, last) = (members.len(), *members.last()?);
+        let guess = u64::from(position.min(last)) * (count as u64 - 1) / u64::from(last).max(1);
+        let (mut low, mut high) = (guess as usize, guess as usize);
+        let mut step = 1;
+        while members[low] > position && low > 0 {
+            (low, high) = (low.saturating_sub(step), low);
+            step *= 2;
+        }
+        while members[high] < position && high < count - 1 {
+            (low, high) = (high, (high + step).min(count - 1));
+            step *= 2;
+        }
+        members[low..=high].binary_search(&position).ok().map(|at| low + at)
     }
 
     /// True when every number points where there is something; `rows` is how many rows there are.
@@ -60,26 +79,19 @@ impl Graph<'_> {
             && (layers.iter().enumerate()).all(|(i, layer)| layer.is_sound(rows, i == 0))
     }
 
-    /// Positions of the `ef` accepted rows nearest to `query` that a walk finds, nearest by their codes first; `None` when it
-    /// looked at more than `budget` rows.
-    pub(super) fn search(
-        &self,
-        query: &[f32],
-        ef: usize,
-        budget: usize,
-        accept: impl FnMut(usize) -> bool,
-    ) -> Option<Vec<u32>> {
-        let found = self.walk(&self.codes.encode(query), ef, budget, accept)?;
-        Some(found.into_iter().map(Near::position).collect())
+    /// The accepted rows nearest to `query` that a walk finds, nearest by their codes first; `None` when it looked at more
+    /// rows than it may.
+    pub(super) fn search(&self, query: &[f32], effort: Effort, accept: impl FnMut(usize) -> bool) -> Option<Vec<Near>> {
+        self.walk(&self.codes.encode(query), effort, accept)
     }
 
-    fn walk(&self, query: &[Block], ef: usize, budget: usize, accept: impl FnMut(usize) -> bool) -> Option<Vec<Near>> {
+    fn walk(&self, query: &[Block], effort: Effort, accept: impl FnMut(usize) -> bool) -> Option<Vec<Near>> {
         let mut here = walk::near(&self.codes, query, self.entry);
         for layer in self.layers.iter().skip(1).rev() {
             here = walk::greedy(&self.codes, query, here, |at| layer.neighbours(at));
         }
         let neighbours = |at: u32| self.layers[0].neighbours(at);
-        walk::beam(&self.codes, query, &[here], (ef, budget), neighbours, accept)
+        walk::beam(&self.codes, query, &[here], effort, neighbours, accept)
     }
 
     /// Rows that a walk over the bottom layer cannot reach, or does not find when it looks for just them.
@@ -107,7 +119,24 @@ impl Graph<'_> {
     fn finds(&self, position: usize, ef: usize) -> bool {
         let position = position as u32;
         let own = walk::near(&self.codes, self.codes.row(position), position);
-        let found = self.walk(self.codes.row(position), ef, usize::MAX, |_| true).unwrap_or_default();
+        let found = self.walk(self.codes.row(position), Effort::all(ef), |_| true).unwrap_or_default();
         found.contains(&own) || found.len() >= ef && found.iter().all(|near| near.score() >= own.score())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_member_is_found_and_nothing_else(members in prop::collection::btree_set(0u32..400, 1..60), spread in 1u32..9) {
+            let members: Vec<u32> = members.into_iter().map(|m| m * m / spread).collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+            let layer = Layer { members: &members, starts: &[], edges: &[] };
+            for position in (0..=160_000 / spread + 1).step_by(7).chain(members.iter().copied()) {
+                prop_assert_eq!(layer.member(position), members.binary_search(&position).ok());
+            }
+        }
     }
 }

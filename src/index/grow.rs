@@ -18,7 +18,7 @@ use super::codes::{Codes, Encoded};
 use super::graph::{Graph, Layer};
 use super::rows::Bits;
 use super::segment::Merged;
-use super::walk::{self, Near};
+use super::walk::{self, Effort, Near};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -198,7 +198,7 @@ impl Growing<'_> {
                 continue;
             }
             let ef = config.ef_construction.max(connections);
-            let found = walk::beam(self.codes, query, &starts, (ef, usize::MAX), neighbours, |_| true);
+            let found = walk::beam(self.codes, query, &starts, Effort::all(ef), neighbours, |_| true);
             starts = found.unwrap_or(starts);
             chosen[layer] = select(self.codes, position, &starts, self.layers[layer].most);
         }

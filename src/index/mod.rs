@@ -79,6 +79,11 @@ pub struct IndexConfig {
     /// Candidates kept in a search; more where more results are asked for. Of 1,000,000 drawn vectors 128 find 0.949 of the ten
     /// nearest, 192 find 0.973 in 1.4 times the time, 256 find 0.983.
     pub ef_search: usize,
+    /// A search does not go on from a row whose squared distance is more than this many times that of the last row wanted, at
+    /// least 1; infinite for as far as the candidates go. At 1.3 the ten nearest of 103,425 embeddings of photos are found
+    /// as well as without (0.9997, 1.0000) in 0.4 of the time; of 1,000,000 drawn vectors, among which nothing stands apart,
+    /// 0.970 instead of 0.972.
+    pub reach: f32,
     /// Vectors stay in their files and are read one by one, of the nearest only; otherwise they are mapped with the rest.
     /// Either way a row's code and edges, some 410 bytes, are in memory.
     pub vectors_on_disk: bool,
@@ -97,6 +102,7 @@ impl Default for IndexConfig {
             build_threads: std::thread::available_parallelism().map_or(1, usize::from),
             build_memory: 4 << 30,
             ef_search: 192,
+            reach: 1.3,
             vectors_on_disk: false,
             keep_snapshots: 2,
         }

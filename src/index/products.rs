@@ -1,7 +1,8 @@
 //! Products by slot, and slots by product id. Records are shared in chunks: a snapshot holds on to what there was while the
 //! index goes on changing.
 
-use super::record::{self, Product};
+use super::kernel::int8;
+use super::record::{self, Product, View};
 use crate::collections::{Chunks, Tables};
 use std::sync::Arc;
 
@@ -86,6 +87,16 @@ impl Products {
     /// The id of the product at `slot`; empty when there is none.
     pub(super) fn id(&self, slot: u32) -> &str {
         self.records.id(slot).unwrap_or_default()
+    }
+
+    /// Brings a record into the cache, without waiting for it.
+    pub(super) fn fetch(&self, slot: u32) {
+        int8::fetch(self.records.get(slot).unwrap_or_default());
+    }
+
+    /// The record of the product at `slot`.
+    pub(super) fn view(&self, slot: u32) -> Option<View<'_>> {
+        View::new(self.records.get(slot)?)
     }
 
     /// The product at `slot`.

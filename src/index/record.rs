@@ -42,18 +42,54 @@ impl Product {
 
     /// `None` for bytes that [`Product::encode`] did not make.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let view = View::new(bytes)?;
+        let terms = view.terms().collect::<Option<_>>()?;
+        let (count, mut input) = view.images;
+        let image = |_| input.image().map(|(id, row)| (Arc::from(id), row));
+        let images = (0..count).map(image).collect::<Option<_>>()?;
+        let coded = Coded { terms, price: view.price };
+        input.0.is_empty().then_some(Self { id: view.id.into(), seq: view.seq, coded, images })
+    }
+}
+
+/// A record that is read where it lies, as far as it is wanted.
+pub(super) struct View<'a> {
+    pub(super) id: &'a str,
+    seq: u64,
+    /// How many, and where they begin.
+    terms: (usize, Input<'a>),
+    price: Option<f64>,
+    images: (usize, Input<'a>),
+}
+
+impl<'a> View<'a> {
+    /// `None` for bytes that are no record up to the images.
+    pub(super) fn new(bytes: &'a [u8]) -> Option<Self> {
         let mut input = Input(bytes);
-        let id = Arc::from(input.text()?);
+        let id = input.text()?;
         let seq = input.number()?;
-        let terms = (0..input.count()?).map(|_| u32::try_from(input.number()?).ok()).collect::<Option<_>>()?;
+        let terms = (input.count()?, input);
+        for _ in 0..terms.0 {
+            input.number()?;
+        }
         let price = match input.byte()? {
             0 => None,
             1 => Some(f64::from_le_bytes(*input.take(8)?.first_chunk()?)),
             _ => return None,
         };
-        let images = (0..input.count()?).map(|_| Some((Arc::from(input.text()?), input.number()?)));
-        let images = images.collect::<Option<_>>()?;
-        input.0.is_empty().then_some(Self { id, seq, coded: Coded { terms, price }, images })
+        Some(Self { id, seq, terms, price, images: (input.count()?, input) })
+    }
+
+    /// `None` for what is no term.
+    pub(super) fn terms(&self) -> impl Iterator<Item = Option<u32>> + use<'a> {
+        let (count, mut input) = self.terms;
+        (0..count).map(move |_| u32::try_from(input.number()?).ok())
+    }
+
+    /// Ids of images and their rows, in the order of the catalog.
+    pub(super) fn images(&self) -> impl Iterator<Item = (&'a str, RowId)> + use<'a> {
+        let (count, mut input) = self.images;
+        (0..count).map_while(move |_| input.image())
     }
 }
 
@@ -76,6 +112,7 @@ fn text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// What is left to read.
+#[derive(Clone, Copy)]
 pub(super) struct Input<'a>(pub(super) &'a [u8]);
 
 impl<'a> Input<'a> {
@@ -112,6 +149,10 @@ impl<'a> Input<'a> {
         let length = self.count()?;
         std::str::from_utf8(self.take(length)?).ok()
     }
+
+    fn image(&mut self) -> Option<(&'a str, RowId)> {
+        Some((self.text()?, self.number()?))
+    }
 }
 
 #[cfg(test)]
@@ -129,6 +170,10 @@ mod tests {
             let product = Product { id: Arc::from(name.as_str()), seq, coded: Coded { terms, price }, images };
             let bytes = product.encode();
             prop_assert_eq!(id(&bytes), name.as_str());
+            let view = View::new(&bytes).unwrap();
+            prop_assert_eq!(view.terms().collect::<Option<Vec<_>>>(), Some(product.coded.terms.clone()));
+            let seen: Vec<_> = view.images().map(|(id, row)| (Arc::from(id), row)).collect();
+            prop_assert_eq!(&seen, &product.images);
             prop_assert_eq!(format!("{:?}", Product::decode(&bytes).unwrap()), format!("{product:?}"));
             prop_assert!(Product::decode(&bytes[..cut.index(bytes.len())]).is_none());
             prop_assert!(Product::decode(&[&bytes[..], &[0]].concat()).is_none());
@@ -136,7 +181,7 @@ mod tests {
 
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
-            let _ = (Product::decode(&bytes), id(&bytes));
+            let _ = (Product::decode(&bytes), id(&bytes), View::new(&bytes).map(|view| view.images().count()));
         }
     }
 }

@@ -3,11 +3,10 @@
 //! Order is total, score down and product id up, so equal scores (the same photo twice) come the same way each time.
 
 use super::kernel;
-use super::record::Product;
 use super::rows::{Body, Part, RowId};
 use super::segment::Segment;
 use super::state::State;
-use super::walk::Near;
+use super::walk::{Effort, Near};
 use super::{Hit, IndexConfig, SearchRequest};
 use crate::filter::Compiled;
 use half::f16;
@@ -91,14 +90,20 @@ impl<'a> Best<'a> {
         let state = self.state;
         self.entries.sort_unstable_by(|a, b| better(state, a, b));
         let enough = |entry: &&Entry| request.min_score.is_none_or(|min| entry.score >= min);
+        // Records lie anywhere: all are on their way before the first is read.
+        self.entries.iter().for_each(|entry| state.products.fetch(entry.slot));
         let hit = |entry: &Entry| {
-            let product = state.products.get(entry.slot)?;
-            let (image_id, _) = product.images.iter().find(|(_, row)| *row == entry.row)?;
+            let product = state.products.view(entry.slot)?;
+            let (image_id, _) = product.images().find(|(_, row)| *row == entry.row)?;
+            let facets = match request.group_only {
+                true => state.group(&product),
+                false => state.facets(&state.products.get(entry.slot)?),
+            };
             Some(Hit {
-                image_id: image_id.clone(),
+                product_id: product.id.into(),
+                image_id: image_id.into(),
                 score: entry.score,
-                facets: Arc::new(if request.group_only { state.group(&product) } else { state.facets(&product) }),
-                product_id: product.id,
+                facets: Arc::new(facets),
             })
         };
         self.entries.iter().filter(enough).filter_map(hit).collect()
@@ -112,8 +117,8 @@ fn better(state: &State, a: &Entry, b: &Entry) -> Ordering {
 
 /// Which of its product's images a row is: of equal images the catalog's first is shown.
 fn image_rank(state: &State, entry: &Entry) -> usize {
-    let images = state.products.get(entry.slot).map_or_else(Vec::new, |product: Product| product.images);
-    images.iter().position(|(_, row)| *row == entry.row).unwrap_or(usize::MAX)
+    let product = state.products.view(entry.slot);
+    product.and_then(|product| product.images().position(|(_, row)| row == entry.row)).unwrap_or(usize::MAX)
 }
 
 /// Which products a search may return.
@@ -201,7 +206,7 @@ pub(super) fn search(state: &State, config: &IndexConfig, query: &[f32], request
     let best = match way {
         Way::Scan => scan(state, query, k, &allowed),
         Way::Pick(picked) => pick(state, query, k, &picked),
-        Way::Walk => walk(state, query, k, ef, &allowed).unwrap_or_else(|| match &allowed.filter {
+        Way::Walk => walk(state, query, k, (ef, config.reach), &allowed).unwrap_or_else(|| match &allowed.filter {
             Some(filter) => pick(state, query, k, &allowed.select(filter)),
             None => scan(state, query, k, &allowed),
         }),
@@ -249,9 +254,15 @@ fn way(state: &State, ef: usize, allowed: &Allowed<'_>) -> Way {
 
 /// Graphs walked, the rest scanned; `None` when that found too little. Of a segment that is too small to walk, or in which a
 /// walk went on too long, all codes are compared.
-fn walk<'a>(state: &'a State, query: &mut Query<'_>, k: usize, ef: usize, allowed: &Allowed<'_>) -> Option<Best<'a>> {
+fn walk<'a>(
+    state: &'a State,
+    query: &mut Query<'_>,
+    k: usize,
+    (ef, reach): (usize, f32),
+    allowed: &Allowed<'_>,
+) -> Option<Best<'a>> {
     let mut best = Best::new(state, k);
-    let rescored = rescored(state, k);
+    let (wanted, rescored) = (rows_for(state, k), rescored(state, k));
     let everything = allowed.everything();
     for part in &state.parts {
         let Body::Sealed(segment) = &part.body else {
@@ -262,24 +273,24 @@ fn walk<'a>(state: &'a State, query: &mut Query<'_>, k: usize, ef: usize, allowe
         let accept =
             |position: usize| !part.dead.contains(position) && (everything || allowed.contains(owners[position]));
         let is_walkable = ef as f64 * WALKED_PER_FOUND < budget as f64;
-        match is_walkable.then(|| segment.graph().search(query.vector, ef, budget, accept)).flatten() {
-            Some(found) => rescore(part, segment, found.into_iter().take(rescored), query, &mut best),
+        let effort = Effort { ef, wanted, reach, budget };
+        let walked = is_walkable.then(|| match everything && part.dead.count() == 0 {
+            true => segment.graph().search(query.vector, effort, |_| true),
+            false => segment.graph().search(query.vector, effort, accept),
+        });
+        match walked.flatten() {
+            Some(found) => rescore(part, segment, &found[..found.len().min(rescored)], query, &mut best),
             None => compare(part, segment, (0..segment.len()).filter(|at| accept(*at)), rescored, query, &mut best),
         }
     }
     (best.len() >= k).then_some(best)
 }
 
-fn rescore(
-    part: &Part,
-    segment: &Segment,
-    positions: impl Iterator<Item = u32>,
-    query: &mut Query<'_>,
-    best: &mut Best<'_>,
-) {
+fn rescore(part: &Part, segment: &Segment, nearest: &[Near], query: &mut Query<'_>, best: &mut Best<'_>) {
     let (owners, ids) = (segment.owners(), segment.ids());
-    for position in positions {
-        let position = position as usize;
+    nearest.iter().for_each(|near| segment.fetch(near.position() as usize));
+    for near in nearest {
+        let position = near.position() as usize;
         best.push(query.score(part, position), owners[position], ids[position]);
     }
 }
@@ -354,7 +365,8 @@ fn compare(
         }
     }
     nearest.sort_unstable_by(|a, b| b.cmp(a));
-    rescore(part, segment, nearest.into_iter().take(rescored).map(Near::position), query, best);
+    nearest.truncate(rescored);
+    rescore(part, segment, &nearest, query, best);
 }
 
 /// Positions of the rows of `picked`, ascending. Owners ascend, too: the way from one to the next is searched in doubling

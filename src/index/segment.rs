@@ -20,7 +20,7 @@
 use super::codes::Codes;
 use super::graph::{Graph, Layer};
 use super::grow::Grown;
-use super::kernel::int8::Block;
+use super::kernel::int8::{self, Block};
 use super::rows::{Part, RowId};
 use half::f16;
 use memmap2::{Advice, Mmap};
@@ -403,6 +403,17 @@ impl Segment {
     pub(super) fn codes(&self) -> Codes<'_> {
         let blocks = bytemuck::cast_slice(&self.bytes.get()[self.section(CODES)]);
         Codes::new(f32::from_bits(self.footer.scale), self.footer.dimension, blocks)
+    }
+
+    /// Brings into the cache what a hit at `position` will need, without waiting for it.
+    pub(super) fn fetch(&self, position: usize) {
+        int8::fetch(&self.owners()[position..=position]);
+        int8::fetch(&self.ids()[position..=position]);
+        if matches!(self.vectors, Vectors::Beside) {
+            let all = &self.bytes.get()[self.section(self.footer.sections.len() - 1)];
+            let bytes = self.footer.dimension * size_of::<f16>();
+            int8::fetch(&all[position * bytes..(position + 1) * bytes]);
+        }
     }
 
     /// The vector at `position`; `buffer` is where it is put if it must be read.

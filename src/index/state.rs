@@ -4,7 +4,7 @@
 use super::IndexedProduct;
 use super::build::Built;
 use super::products::{Products, Records};
-use super::record::Product;
+use super::record::{Product, View};
 use super::rows::{Body, Part, RowId, Rows, halved};
 use crate::filter::{Columns, Facets, Terms};
 use std::collections::{HashMap, HashSet};
@@ -115,8 +115,8 @@ impl State {
     }
 
     /// Facets of which only the group is known.
-    pub(super) fn group(&self, product: &Product) -> Facets {
-        Facets { group_id: self.columns.group_id(&product.coded), ..Facets::default() }
+    pub(super) fn group(&self, product: &View<'_>) -> Facets {
+        Facets { group_id: self.columns.group_id(product.terms().flatten()), ..Facets::default() }
     }
 
     /// Live rows.

@@ -1,8 +1,9 @@
 //! Steps from row to row toward a query, over the edges of one layer: what searching and building have in common.
-//! Malkov and Yashunin, arXiv:1603.09320, algorithm 2.
+//! Malkov and Yashunin, arXiv:1603.09320, algorithm 2; where a search ends by distance, the rule is that of Al-Jazzazi et al.,
+//! "Distance adaptive beam search for provably accurate graph-based nearest neighbor search", arXiv:2505.15636.
 
 use super::codes::Codes;
-use super::kernel::int8::Block;
+use super::kernel::int8::{self, Block};
 use super::visited::Visited;
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -29,12 +30,34 @@ impl Near {
     }
 }
 
+/// How far a walk goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Effort {
+    /// Rows kept, at most: nothing farther than the last of them is walked from.
+    pub(super) ef: usize,
+    /// Rows wanted.
+    pub(super) wanted: usize,
+    /// Nothing is walked from whose squared distance from the query is more than this many times that of the last wanted:
+    /// what stands apart is found long before `ef` rows are. At least 1.
+    pub(super) reach: f32,
+    /// Rows looked at, at most.
+    pub(super) budget: usize,
+}
+
+impl Effort {
+    /// As far as `ef` rows go.
+    pub(super) fn all(ef: usize) -> Self {
+        Self { ef, wanted: ef, reach: f32::INFINITY, budget: usize::MAX }
+    }
+}
+
 /// What a walk needs, kept by each thread from one to the next.
 #[derive(Default)]
 struct Scratch {
     seen: Visited,
     open: BinaryHeap<Near>,
     found: BinaryHeap<Reverse<Near>>,
+    wanted: BinaryHeap<Reverse<Near>>,
     fresh: Vec<u32>,
     scores: Vec<i32>,
 }
@@ -69,56 +92,95 @@ pub(super) fn greedy<'a>(
     }
 }
 
-/// The `ef` accepted rows nearest to `query` that a walk from `starts` finds, nearest first. Rows that are not accepted
-/// are walked through, so a narrow filter makes the walk longer: `None` when it looked at more than `budget` rows.
+/// The worst of `count` and more rows; nothing is worse while there are fewer.
+fn last(rows: &BinaryHeap<Reverse<Near>>, count: usize) -> Near {
+    match rows.peek() {
+        Some(worst) if rows.len() >= count => worst.0,
+        _ => Near(0),
+    }
+}
+
+/// Takes in a row where fewer than `count` are held, or one of them is worse.
+fn keep(rows: &mut BinaryHeap<Reverse<Near>>, count: usize, near: Near) {
+    if rows.len() < count {
+        rows.push(Reverse(near));
+    } else if let Some(mut worst) = rows.peek_mut()
+        && near > worst.0
+    {
+        *worst = Reverse(near);
+    }
+}
+
+/// The accepted rows nearest to `query` that a walk from `starts` finds, nearest first. Rows that are not accepted are
+/// walked through, so a narrow filter makes the walk longer: `None` when it looked at more rows than it may.
 pub(super) fn beam<'a>(
     codes: &Codes<'_>,
     query: &[Block],
     starts: &[Near],
-    (ef, budget): (usize, usize),
+    effort: Effort,
     neighbours: impl Fn(u32) -> &'a [u32],
     mut accept: impl FnMut(usize) -> bool,
 ) -> Option<Vec<Near>> {
+    let Effort { ef, wanted: count, reach, budget } = effort;
+    let is_bounded = reach.is_finite() && count < ef;
+    // Rows are of the query's length: squared distances are twice what their products lack of its product with itself.
+    let own = if is_bounded { int8::dot(query, query) as f32 } else { 0.0 };
+    let beyond = |score: i32| {
+        let bound = own - reach * (own - score as f32);
+        Near::new((bound as i32).min(score), u32::MAX)
+    };
     SCRATCH.with_borrow_mut(|scratch| {
-        let Scratch { seen, open, found, fresh, scores } = scratch;
+        let Scratch { seen, open, found, wanted, fresh, scores } = scratch;
         seen.clear();
         open.clear();
         found.clear();
+        wanted.clear();
+        let mut worst = Near(0);
+        let mut take = |near: Near, worst: &mut Near| {
+            keep(found, ef, near);
+            *worst = (*worst).max(last(found, ef));
+            if is_bounded && near > last(wanted, count) {
+                keep(wanted, count, near);
+                if wanted.len() == count {
+                    *worst = (*worst).max(beyond(last(wanted, count).score()));
+                }
+            }
+        };
         for start in starts {
             seen.insert(start.position());
             open.push(*start);
             if accept(start.position() as usize) {
-                found.push(Reverse(*start));
+                take(*start, &mut worst);
             }
         }
-        while found.len() > ef {
-            found.pop();
-        }
-        // Nothing as far as this is of use any more; everything is while fewer than `ef` are found.
-        let last = |found: &BinaryHeap<Reverse<Near>>| match found.peek() {
-            Some(least) if found.len() >= ef => least.0,
-            _ => Near(0),
-        };
-        let mut worst = last(found);
         while let Some(next) = open.pop() {
             if next < worst {
                 break;
             }
             fresh.clear();
-            fresh.extend(neighbours(next.position()).iter().copied().filter(|position| seen.insert(*position)));
+            // A page table walk and a miss of the cache each: the more of them are under way at once, the better. All of
+            // them took a fifth off the walk over 1,000,000 rows that eight at a time, as `dots` has them, left.
+            for position in neighbours(next.position()).iter().copied().filter(|position| seen.insert(*position)) {
+                int8::fetch(codes.row(position));
+                fresh.push(position);
+            }
+            // Unless a nearer one is found, the next step goes from there.
+            if let Some(after) = open.peek() {
+                int8::fetch(neighbours(after.position()));
+            }
             codes.dots(query, fresh, scores);
             for (&position, &score) in fresh.iter().zip(scores.iter()) {
                 let candidate = Near::new(score, position);
                 if candidate < worst {
                     continue;
                 }
+                // Most likely the next step goes from there.
+                if open.peek().is_none_or(|nearest| candidate > *nearest) {
+                    int8::fetch(neighbours(position));
+                }
                 open.push(candidate);
                 if accept(position as usize) {
-                    found.push(Reverse(candidate));
-                    if found.len() > ef {
-                        found.pop();
-                    }
-                    worst = last(found);
+                    take(candidate, &mut worst);
                 }
             }
             if seen.len() > budget {
@@ -141,5 +203,37 @@ mod tests {
             [Near::new(i32::MIN, 0), Near::new(-5, 9), Near::new(-5, 2), Near::new(0, 7), Near::new(i32::MAX, 1)];
         assert!(order.is_sorted());
         assert!(order.iter().all(|near| Near::new(near.score(), near.position()) == *near));
+    }
+
+    #[test]
+    fn a_walk_by_distance_ends_where_the_wanted_stand_apart() {
+        // Points on an arc, each beside the next: twelve together, the others spread, farther and farther.
+        let angle = |i: usize| if i < 12 { i as f32 * 0.02 } else { 0.8 + (i - 12) as f32 * 0.01 };
+        let code = |angle: f32| {
+            let mut block = Block([0; int8::LANES]);
+            block.0[..2].copy_from_slice(&[(127.0 * angle.cos()) as i8, (127.0 * angle.sin()) as i8]);
+            block
+        };
+        let blocks: Vec<Block> = (0..200).map(|i| code(angle(i))).collect();
+        let codes = Codes::new(127.0, 2, &blocks);
+        let edges: Vec<[u32; 4]> = (0..200u32).map(|i| [1, 2, 198, 199].map(|step| (i + step) % 200)).collect();
+        let query = [code(0.0)];
+        let walk = |effort: Effort| {
+            let steps = std::cell::Cell::new(0);
+            let neighbours = |at: u32| {
+                steps.set(steps.get() + 1);
+                &edges[at as usize][..]
+            };
+            let start = near(&codes, &query, 20);
+            let found = beam(&codes, &query, &[start], effort, neighbours, |row| row != 3).unwrap_or_default();
+            (found, steps.get())
+        };
+        let (all, far) = walk(Effort::all(100));
+        let (found, steps) = walk(Effort { wanted: 10, reach: 1.3, ..Effort::all(100) });
+        assert_eq!(found[..10], all[..10]);
+        assert!(found.len() < all.len() && 2 * steps < far, "{steps} of {far}");
+        // Everything as near as the query itself: nothing better can come.
+        let (found, _) = walk(Effort { wanted: 1, reach: 1.0, ..Effort::all(100) });
+        assert_eq!(found[0], all[0]);
     }
 }

@@ -40,14 +40,17 @@ pub(in crate::index) fn dots(query: &[Block], codes: &[Block], positions: &[u32]
     DOTS(query, codes, positions, out);
 }
 
+/// Dot product of two rows, the portable way.
+pub(in crate::index) fn dot(a: &[Block], b: &[Block]) -> i32 {
+    let mut total = 0i32;
+    for (a, b) in a.iter().zip(b) {
+        total += a.0.iter().zip(&b.0).map(|(a, b)| i32::from(i16::from(*a) * i16::from(*b))).sum::<i32>();
+    }
+    total
+}
+
 fn portable(query: &[Block], codes: &[Block], positions: &[u32], out: &mut Vec<i32>) {
-    each(query.len(), codes, positions, out, |row| {
-        let mut total = 0i32;
-        for (a, b) in query.iter().zip(row) {
-            total += a.0.iter().zip(&b.0).map(|(a, b)| i32::from(i16::from(*a) * i16::from(*b))).sum::<i32>();
-        }
-        total
-    });
+    each(query.len(), codes, positions, out, |row| dot(query, row));
 }
 
 /// Hands each row to `dot`, others fetched meanwhile.
@@ -64,15 +67,19 @@ fn each(width: usize, codes: &[Block], positions: &[u32], out: &mut Vec<i32>, do
     }));
 }
 
+/// Brings what is there into the cache, without waiting for it.
 #[inline(always)]
-fn fetch(row: &[Block]) {
+pub(in crate::index) fn fetch<T>(values: &[T]) {
     #[cfg(target_arch = "x86_64")]
-    for block in row {
-        // SAFETY: a hint; SSE is part of x86-64, and the address is that of a living block.
-        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(block.0.as_ptr()) };
+    for offset in (0..size_of_val(values)).step_by(LANES) {
+        // SAFETY: a hint; SSE is part of x86-64, and the address lies in the slice.
+        unsafe {
+            let line = values.as_ptr().cast::<i8>().add(offset);
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line);
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = row;
+    let _ = values;
 }
 
 #[cfg(target_arch = "x86_64")]

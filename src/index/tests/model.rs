@@ -89,7 +89,7 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         // So low that graphs are built, merged and compacted all the time; and there are many where memory is tight.
         let build_memory = if tight { 0 } else { 1 << 30 };
-        let config = IndexConfig { ef_search: 200, build_memory, ..config(DIMENSION, 8) };
+        let config = IndexConfig { ef_search: 200, reach: f32::INFINITY, build_memory, ..config(DIMENSION, 8) };
         let (mut index, _) = Index::open(dir.path(), config.clone()).unwrap();
         let mut model = BTreeMap::new();
         let mut log: Vec<(String, Option<IndexedProduct>)> = Vec::new();
