@@ -17,6 +17,7 @@
 //! | [`color`] | product pixels to a palette with names |
 //! | [`analyzer`] | the façade: the order of stages |
 //! | [`catalog`] | products, images, analyses, corrections, change log; durable |
+//! | [`feed`] | what consumers see of the change log |
 //! | [`filter`] | the `filter` object of requests, checked and evaluated on a product's [`filter::Facets`] |
 //! | [`index`] | nearest neighbours over embeddings |
 //! | [`similar`] | a query to a page of similar products |
@@ -33,6 +34,7 @@ pub mod cli;
 mod collections;
 pub mod color;
 pub mod config;
+pub mod feed;
 pub mod filter;
 pub mod http;
 pub mod index;

@@ -12,6 +12,9 @@ use utoipa::ToSchema;
 /// Most changes read at once: the largest `limit` of the feed.
 pub const MAX_CHANGES: usize = 10_000;
 
+/// Most changes looked at for a [`Slice`]: a rare kind must not hold a reader for seconds.
+const MAX_LOOK: u64 = 100_000;
+
 /// One committed change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Change {
@@ -81,6 +84,11 @@ const KINDS: [(ChangeKind, &str); 7] = [
 ];
 
 impl ChangeKind {
+    /// The names of all.
+    pub fn names() -> [&'static str; KINDS.len()] {
+        KINDS.map(|(_, name)| name)
+    }
+
     /// Its name in the log and in JSON.
     pub fn as_str(self) -> &'static str {
         let found = KINDS.iter().find(|(kind, _)| *kind == self);
@@ -131,6 +139,50 @@ pub(super) fn after(conn: &Connection, seq: u64, limit: usize) -> Result<Vec<Cha
         changes.push(read(row)?);
     }
     Ok(changes)
+}
+
+/// What a consumer is given at once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slice {
+    /// Changes, oldest first.
+    pub changes: Vec<Change>,
+    /// All changes up to this one have been looked at: where to go on.
+    pub through: u64,
+    /// Sequence number of the last change there is.
+    pub last: u64,
+}
+
+/// Changes after `seq` of some kinds (of all when there are none), oldest first: at most `limit`, and at most about `bytes`
+/// of payload, but one at least. Looks at no more than [`MAX_LOOK`] changes, so it may come back with none and more to
+/// look at.
+pub(super) fn slice(
+    conn: &Connection,
+    seq: u64,
+    kinds: &[ChangeKind],
+    (limit, bytes): (usize, usize),
+) -> Result<Slice, CatalogError> {
+    let last = last_seq(conn)?;
+    let end = last.min(seq.saturating_add(MAX_LOOK));
+    let kinds = super::codec::to_json("kind", &kinds)?;
+    let mut statement = conn.prepare_cached(
+        "SELECT seq, at, kind, product_id, image_id, payload FROM changes
+         WHERE seq > ?1 AND seq <= ?2 AND (?3 = '[]' OR kind IN (SELECT value FROM json_each(?3)))
+         ORDER BY seq LIMIT ?4",
+    )?;
+    let [from, to, limit] = [seq, end, limit.min(MAX_CHANGES) as u64].map(super::codec::to_i64);
+    let mut rows = statement.query(params![from, to, kinds, limit])?;
+    let (mut changes, mut held) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let change = read(row)?;
+        held += row.get_ref(5)?.as_str().map_or(0, str::len);
+        changes.push(change);
+        if held >= bytes {
+            break;
+        }
+    }
+    let full = held >= bytes || changes.len() as i64 >= limit;
+    let through = changes.last().filter(|_| full).map_or(end, |change| change.seq);
+    Ok(Slice { changes, through, last })
 }
 
 /// The last sequence number given, 0 before the first.

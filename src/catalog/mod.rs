@@ -34,7 +34,7 @@ mod schema;
 pub(crate) mod tests;
 mod write;
 
-pub use changes::{Change, ChangeKind, MAX_CHANGES, Payload};
+pub use changes::{Change, ChangeKind, MAX_CHANGES, Payload, Slice};
 pub use effective::{effective_attributes, facets, photo_facets};
 pub use error::CatalogError;
 pub use idempotency::{IDEMPOTENCY_TTL_S, IdempotencyKey, MAX_KEY_CHARS, StoredResponse};
@@ -99,6 +99,7 @@ pub struct Catalog {
     writer: Pool<Writer>,
     photos: PhotoStore,
     clock: fn() -> OffsetDateTime,
+    id: String,
     _lock: File,
 }
 
@@ -127,14 +128,21 @@ impl Catalog {
         photos.clear_staging()?;
         let readers = (0..options.readers.max(1)).map(|_| schema::open_reader(&database));
         let readers = readers.collect::<Result<Vec<_>, _>>()?;
+        let id = schema::catalog_id(&conn)?;
         let writer = Writer { conn, observer: None };
         Ok(Self {
             readers: Pool::new(readers, options.patience),
             writer: Pool::new(vec![writer], options.patience),
             photos,
             clock: options.clock,
+            id,
             _lock: lock,
         })
+    }
+
+    /// Which catalog this is, a random UUID: sequence numbers of another one mean nothing here.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// Writes a photo's bytes to disk, ready for [`Tx::put_image`]. Needs no turn: call it before [`Catalog::write`].
@@ -205,6 +213,18 @@ impl Catalog {
     /// Changes after `seq`, oldest first, at most `limit` (and at most [`MAX_CHANGES`]).
     pub fn changes_after(&self, seq: u64, limit: usize) -> Result<Vec<Change>, CatalogError> {
         self.read(|conn| changes::after(conn, seq, limit))
+    }
+
+    /// What a consumer of the log is given at once, of some kinds of changes (of all when there are none): at most `limit` (and
+    /// at most [`MAX_CHANGES`]) and about `bytes` of payload, but one at least where there is one.
+    pub fn changes_slice(
+        &self,
+        after: u64,
+        kinds: &[ChangeKind],
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Slice, CatalogError> {
+        self.read(|conn| changes::slice(conn, after, kinds, (limit, bytes)))
     }
 
     /// Sequence number of the last change, 0 before the first.

@@ -7,8 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Migrations in order; the n-th leads to version n, kept in `PRAGMA user_version`.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_catalog.sql"), include_str!("migrations/0002_versions.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_catalog.sql"),
+    include_str!("migrations/0002_versions.sql"),
+    include_str!("migrations/0003_feed.sql"),
+];
 /// `VITR`: set by the first migration.
 const APPLICATION_ID: i64 = 0x5649_5452;
 /// How long SQLite waits for a lock of another connection. Only backups and inspection tools can hold one:
@@ -57,6 +60,11 @@ pub(super) fn version(conn: &Connection) -> Result<i64, CatalogError> {
         return Err(CatalogError::corrupt("the database is not a catalog"));
     }
     Ok(found)
+}
+
+/// Which catalog this is.
+pub(super) fn catalog_id(conn: &Connection) -> Result<String, CatalogError> {
+    Ok(conn.query_row("SELECT catalog_id FROM identity", [], |row| row.get(0))?)
 }
 
 /// The newest schema version known here.

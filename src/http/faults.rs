@@ -35,6 +35,9 @@ impl From<ServiceError> for Problem {
             }
             ServiceError::BadCursor => Problem::new(Kind::InvalidCursor, &error)
                 .expected("the `next_cursor` of an earlier page of the same listing"),
+            ServiceError::BeyondLog { after, last } => Problem::new(Kind::BeyondLog, &error)
+                .expected(format!("a sequence number up to {last}"))
+                .received(after),
             _ => Problem::internal(&error),
         }
     }

@@ -18,7 +18,7 @@
 //! | `compress` | which bodies are worth gzip |
 //! | `body`, `photo_form`, `extract`, `idempotency`, `conditional` | the forms requests come in |
 //! | `openapi`, `docs` | the document and the page that shows it |
-//! | `analyze`, `images`, `products`, `similar`, `models`, `health` | one group of routes each |
+//! | `analyze`, `images`, `products`, `similar`, `feed`, `models`, `health` | one group of routes each |
 
 mod analyze;
 mod auth;
@@ -28,6 +28,7 @@ mod conditional;
 mod docs;
 mod extract;
 mod faults;
+mod feed;
 mod gate;
 mod health;
 mod idempotency;
@@ -73,6 +74,8 @@ fn operations() -> OpenApiRouter<App> {
         .routes(routes!(images::put_image, images::get_image, images::delete_image))
         .routes(routes!(similar::similar_to_product))
         .routes(routes!(similar::similar))
+        .routes(routes!(feed::feed))
+        .routes(routes!(feed::snapshot))
         .routes(routes!(models::list_models))
         .routes(routes!(models::activate_model))
         .routes(routes!(health::live))

@@ -46,12 +46,15 @@ pub async fn run<E: From<io::Error>>(
     let free = Arc::new(Semaphore::new(limits.connections));
     let open = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
+    let mut service = None;
     loop {
         let (stream, place) = tokio::select! {
             biased;
             () = &mut shutdown => break,
             config = &mut opening, if opened.get().is_none() => {
-                let router = router(config?);
+                let config = config?;
+                service = Some(Arc::clone(&config.service));
+                let router = router(config);
                 app = opened.get_or_init(|| router).clone();
                 continue;
             }
@@ -69,6 +72,9 @@ pub async fn run<E: From<io::Error>>(
         });
     }
     drop(listener);
+    if let Some(service) = service {
+        service.end_waits();
+    }
     tracing::info!(connections = open.count(), "shutting down");
     let cut_off = |_| io::Error::new(io::ErrorKind::TimedOut, "requests were cut off at the end of the drain time");
     Ok(tokio::time::timeout(limits.drain_timeout, open.shutdown()).await.map_err(cut_off)?)

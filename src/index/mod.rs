@@ -77,7 +77,7 @@ pub struct IndexConfig {
     /// already, of a larger setting, loses its dead rows when the others fit.
     pub build_memory: usize,
     /// Candidates kept in a search; more where more results are asked for. Of 1,000,000 drawn vectors 128 find 0.949 of the ten
-    /// nearest, 192 find 0.973 in 1.4 times the time, 256 find 0.983.
+    /// nearest in 0.15 ms, 192 find 0.970 in 0.20 ms, 256 find 0.981 in 0.24 ms.
     pub ef_search: usize,
     /// A search does not go on from a row whose squared distance is more than this many times that of the last row wanted, at
     /// least 1; infinite for as far as the candidates go. At 1.3 the ten nearest of 103,425 embeddings of photos are found

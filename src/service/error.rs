@@ -72,6 +72,14 @@ pub enum ServiceError {
     /// The system refused a thread at start.
     #[error("cannot start a thread: {0}")]
     Threads(#[source] std::io::Error),
+    /// A consumer of the feed is further than the log, or of another catalog.
+    #[error("the log ends with {last}; {after} is not of this log")]
+    BeyondLog {
+        /// What came.
+        after: u64,
+        /// The last sequence number.
+        last: u64,
+    },
     /// A page cursor that this service did not write.
     #[error("the cursor is not one of this listing")]
     BadCursor,

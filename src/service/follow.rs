@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use tokio::sync::watch;
 
 /// Products or changes read at once while an index is filled.
 const PAGE: usize = 500;
@@ -55,6 +56,17 @@ pub(super) struct Follower {
     next: Mutex<Option<Arc<Live>>>,
     /// Set when a committed change could not be applied: searches may miss it until the next start replays the log.
     missed: AtomicBool,
+    /// The last change that reached the index, for those who wait for the next.
+    committed: watch::Sender<Committed>,
+}
+
+/// How far the log has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Committed {
+    /// Sequence number of the last change that was told.
+    pub(super) seq: u64,
+    /// Nobody is to wait any longer.
+    pub(super) ending: bool,
 }
 
 impl Follower {
@@ -75,11 +87,22 @@ impl Follower {
             live: RwLock::new(live),
             next: Mutex::new(None),
             missed: AtomicBool::new(false),
+            committed: watch::Sender::new(Committed { seq: 0, ending: false }),
         });
         let observer = Arc::clone(&follower);
         catalog
             .observe(after, Box::new(move |change, store| observer.told(change, |v, id| store.index_record(v, id))))?;
         Ok(follower)
+    }
+
+    /// Changes as they are committed and searches see them.
+    pub(super) fn committed(&self) -> watch::Receiver<Committed> {
+        self.committed.subscribe()
+    }
+
+    /// Tells those who wait for a change that none will come.
+    pub(super) fn end_waits(&self) {
+        self.committed.send_modify(|committed| committed.ending = true);
     }
 
     /// The model and index that answer now; whoever holds them may finish with them.
@@ -139,6 +162,14 @@ impl Follower {
 
     /// One committed change, in the writer's turn.
     fn told<F>(&self, change: &Change, record: F)
+    where
+        F: Fn(&str, &str) -> Result<Option<IndexRecord>, CatalogError>,
+    {
+        self.index(change, record);
+        self.committed.send_modify(|committed| committed.seq = change.seq);
+    }
+
+    fn index<F>(&self, change: &Change, record: F)
     where
         F: Fn(&str, &str) -> Result<Option<IndexRecord>, CatalogError>,
     {

@@ -4,6 +4,7 @@
 mod activate;
 mod bundles;
 mod error;
+mod feed;
 mod follow;
 mod open;
 mod read;
@@ -11,6 +12,7 @@ mod types;
 mod write;
 
 pub use error::ServiceError;
+pub use feed::{FeedPage, FeedQuery, SnapshotPage};
 pub use open::ServiceConfig;
 pub use types::{
     ModelInfo, PhotoBytes, PhotoInput, PhotoSource, ProductPage, ProductView, Reply, SimilarTo, Status, StoredAnalysis,

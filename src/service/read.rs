@@ -12,7 +12,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 /// Most products of a page.
-const MAX_PRODUCTS: usize = 1_000;
+pub(super) const MAX_PRODUCTS: usize = 1_000;
 
 /// Most products looked at for one filtered page: bounds the time of a filter that matches nothing. The page is then
 /// short, or empty, and its cursor goes on.
@@ -188,17 +188,27 @@ impl Core {
                     Some(last) if items.len() == limit || !at_end => !self.catalog.products(Some(last), 1)?.is_empty(),
                     _ => false,
                 };
-                let next_cursor = after.filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(last));
+                let next_cursor = after.filter(|_| more).map(|last| encode_cursor(&last));
                 return Ok(ProductPage { items, next_cursor });
             }
         }
     }
 }
 
-/// A cursor is the last id of the page before, in base64url so that nobody builds on its form.
+/// What a cursor says, in base64url so that nobody builds on its form.
+pub(super) fn encode_cursor(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(text)
+}
+
+/// The last id of the page before.
 fn decode_cursor(cursor: &str) -> Result<String, ServiceError> {
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| ServiceError::BadCursor)?;
-    let id = String::from_utf8(bytes).map_err(|_| ServiceError::BadCursor)?;
+    let id = cursor_text(cursor)?;
     crate::catalog::validate_id("cursor", &id).map_err(|_| ServiceError::BadCursor)?;
     Ok(id)
+}
+
+/// The text in a cursor that somebody sent.
+pub(super) fn cursor_text(cursor: &str) -> Result<String, ServiceError> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| ServiceError::BadCursor)?;
+    String::from_utf8(bytes).map_err(|_| ServiceError::BadCursor)
 }

@@ -8,6 +8,7 @@ mod bad_input;
 mod busy;
 mod document;
 mod export;
+mod feed;
 mod images;
 mod models;
 mod observed;

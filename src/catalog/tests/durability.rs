@@ -55,7 +55,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     conn.pragma_update(None, "user_version", 99).unwrap();
     drop(conn);
     let Err(error) = Catalog::open(dir.path()) else { panic!("opened") };
-    assert!(matches!(error, CatalogError::NewerSchema { found: 99, supported: 2 }), "{error}");
+    assert!(matches!(error, CatalogError::NewerSchema { found: 99, supported: 3 }), "{error}");
 }
 
 #[test]
@@ -84,6 +84,10 @@ fn a_store_of_the_first_schema_keeps_what_it_has() {
     assert_eq!(catalog.embedding("a", "1").unwrap(), Some(embedding(7)));
     assert_eq!(catalog.counts().unwrap().images_by_model, [("v1".into(), 1)].into());
     assert_eq!(catalog.current_model().unwrap().as_deref(), Some("v1"));
+    assert!(uuid::Uuid::try_parse(catalog.id()).is_ok_and(|id| id.get_version_num() == 4), "{}", catalog.id());
+    let id = catalog.id().to_owned();
+    drop(catalog);
+    assert_eq!(Catalog::open(dir.path()).unwrap().id(), id);
 }
 
 #[test]

@@ -1,0 +1,11 @@
+//! What consumers see of the change log: records on the wire, whichever way they travel.
+//!
+//! One record a change, in the order of the commits, as a CloudEvent 1.0 in the JSON format: [`Event`]. Records carry the
+//! state of what was touched, not a difference, so that one that comes twice does no harm.
+//!
+//! A new consumer reads a snapshot (every product as of now, or a little later) and goes on from the sequence number that
+//! the snapshot began with: what changed while it was read comes again.
+
+mod event;
+
+pub use event::{Data, Event, MEDIA_TYPE, SCHEMA, Snapshot};

@@ -1,0 +1,154 @@
+//! The feed as consumers read it: pages of records, and the wait for the next one.
+
+use super::{Core, Service, ServiceError, read};
+use crate::catalog::{ChangeKind, validate_id};
+use crate::feed::{Event, Snapshot};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Most bytes of records in one answer, about: what a slow reader can make the service hold.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// What a consumer of the feed asks for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FeedQuery {
+    /// Sequence number of the last change it has.
+    pub after: u64,
+    /// Most records wanted, 1 to [`MAX_CHANGES`](crate::catalog::MAX_CHANGES).
+    pub limit: usize,
+    /// Kinds of changes wanted; all when there are none.
+    pub kinds: Vec<ChangeKind>,
+    /// How long to wait where there is nothing yet.
+    pub wait: Duration,
+}
+
+/// Records of the feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedPage {
+    /// JSON, one record a line, each with its line feed.
+    pub lines: Vec<u8>,
+    /// The `after` to go on with. Beyond the last record where later changes are of other kinds.
+    pub next_after: u64,
+}
+
+/// Records of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotPage {
+    /// JSON, one record a line, each with its line feed.
+    pub lines: Vec<u8>,
+    /// The `after` of the feed, for when the snapshot is through.
+    pub next_after: u64,
+    /// Where the next page starts; none on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// Where a snapshot goes on.
+struct Cursor {
+    /// Sequence number the snapshot began with.
+    began: u64,
+    /// The last product given; empty before the first.
+    after: String,
+}
+
+impl Cursor {
+    fn encode(&self) -> String {
+        read::encode_cursor(&format!("{}/{}", self.began, self.after))
+    }
+
+    fn decode(cursor: &str) -> Result<Self, ServiceError> {
+        let text = read::cursor_text(cursor)?;
+        let (began, after) = text.split_once('/').ok_or(ServiceError::BadCursor)?;
+        validate_id("cursor", after).map_err(|_| ServiceError::BadCursor)?;
+        Ok(Self { began: began.parse().map_err(|_| ServiceError::BadCursor)?, after: after.into() })
+    }
+}
+
+impl Service {
+    /// Changes after `query.after`, oldest first: as soon as there is one, or when the wait is over.
+    ///
+    /// # Errors
+    /// When `after` is beyond the log.
+    pub async fn feed(&self, query: FeedQuery) -> Result<FeedPage, ServiceError> {
+        let until = Instant::now() + query.wait;
+        // Before the first look: what is committed after it is not slept through.
+        let mut committed = self.core.follower.committed();
+        let mut after = query.after;
+        loop {
+            let kinds = query.kinds.clone();
+            let (page, last) = self.on_reads(move |core, _| core.feed(after, &kinds, query.limit)).await?;
+            if !page.lines.is_empty() || page.next_after < last || Instant::now() >= until {
+                return Ok(page);
+            }
+            after = page.next_after;
+            let newer = committed.wait_for(|at| at.ending || at.seq > after);
+            match tokio::time::timeout_at(until, newer).await {
+                Ok(Ok(at)) if !at.ending => {}
+                _ => return Ok(page),
+            }
+        }
+    }
+
+    /// Lets go of those who wait for the next record, and of all who come later: the service is about to end.
+    pub fn end_waits(&self) {
+        self.core.follower.end_waits();
+    }
+
+    /// Products in the order of their ids, at most `limit` (1 to 1,000): all there are, page by page. With the first page a
+    /// snapshot begins; what changes while it is read is told by the feed after [`SnapshotPage::next_after`].
+    ///
+    /// # Errors
+    /// When the cursor is not one of a snapshot.
+    pub async fn feed_snapshot(&self, cursor: Option<&str>, limit: usize) -> Result<SnapshotPage, ServiceError> {
+        let cursor: Option<Cursor> = cursor.map(Cursor::decode).transpose()?;
+        self.on_reads(move |core, _| core.snapshot(cursor, limit.clamp(1, read::MAX_PRODUCTS))).await
+    }
+}
+
+impl Core {
+    fn feed(&self, after: u64, kinds: &[ChangeKind], limit: usize) -> Result<(FeedPage, u64), ServiceError> {
+        let slice = self.catalog.changes_slice(after, kinds, limit, PAGE_BYTES)?;
+        if after > slice.last {
+            return Err(ServiceError::BeyondLog { after, last: slice.last });
+        }
+        let mut lines = Vec::new();
+        for change in slice.changes {
+            push(&mut lines, &Event::of_change(self.catalog.id(), change))?;
+        }
+        Ok((FeedPage { lines, next_after: slice.through }, slice.last))
+    }
+
+    fn snapshot(&self, cursor: Option<Cursor>, limit: usize) -> Result<SnapshotPage, ServiceError> {
+        // Read before the products: later changes to them are told again by the feed.
+        let Cursor { began, mut after } = match cursor {
+            Some(cursor) => cursor,
+            None => Cursor { began: self.catalog.last_seq()?, after: String::new() },
+        };
+        let snapshot = Snapshot { catalog: self.catalog.id(), began };
+        let mut lines = Vec::new();
+        let mut left = limit;
+        while left > 0 && lines.len() < PAGE_BYTES {
+            let wanted = left.min(SNAPSHOT_STEP);
+            let products = self.catalog.products(Some(&after), wanted)?;
+            let was_last = products.len() < wanted;
+            left -= products.len();
+            for product in products {
+                after.clone_from(&product.product_id);
+                push(&mut lines, &snapshot.event(product))?;
+            }
+            if was_last {
+                return Ok(SnapshotPage { lines, next_after: began, next_cursor: None });
+            }
+        }
+        let next_cursor = Some(Cursor { began, after }.encode());
+        Ok(SnapshotPage { lines, next_after: began, next_cursor })
+    }
+}
+
+/// Products read at once: a product has up to 256 images of some kilobytes.
+const SNAPSHOT_STEP: usize = 50;
+
+fn push(lines: &mut Vec<u8>, event: &Event) -> Result<(), ServiceError> {
+    serde_json::to_writer(&mut *lines, event).map_err(ServiceError::Encode)?;
+    lines.push(b'\n');
+    Ok(())
+}
