@@ -10,6 +10,7 @@ const SIDE: [f32; 3] = [4.0, 5.0, 5.0];
 /// Bins along L, a and b; covers L 0 to 100 and a, b from -130 to 130, more than sRGB reaches.
 const CELLS: [usize; 3] = [26, 52, 52];
 
+#[inline(always)]
 fn cell(lab: Lab) -> usize {
     let along =
         |k: usize, from: f32| (((lab[k] - from) * (1.0 / SIDE[k])) as i32).clamp(0, CELLS[k] as i32 - 1) as usize;
@@ -57,6 +58,7 @@ impl<const N: usize> Histogram<N> {
     }
 
     /// Adds a pixel, unless the first of its weights is 0: the others are never more.
+    #[inline(always)]
     pub(super) fn add(&mut self, lab: Lab, weights: [f32; N]) {
         if weights[0] <= 0.0 {
             return;
@@ -69,6 +71,7 @@ impl<const N: usize> Histogram<N> {
     }
 
     /// Brings the last run to its cell.
+    #[inline(always)]
     fn flush(&mut self) {
         let (lab, weights) = self.run;
         if weights[0] <= 0.0 {

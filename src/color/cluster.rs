@@ -4,6 +4,7 @@
 
 use super::bins::Bin;
 use super::lab::Lab;
+use multiversion::multiversion;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg32;
 
@@ -40,6 +41,7 @@ impl Cluster {
     }
 }
 
+#[inline(always)]
 fn distance(one: Lab, two: Lab) -> f32 {
     let l = (one[0] - two[0]) * LIGHTNESS;
     let (a, b) = (one[1] - two[1], one[2] - two[2]);
@@ -47,6 +49,7 @@ fn distance(one: Lab, two: Lab) -> f32 {
 }
 
 /// At most `k` clusters of the bins, none empty, in order of their seeds.
+#[multiversion(targets("x86_64+avx2"))]
 pub(super) fn kmeans(bins: &[Bin], k: usize) -> Vec<Cluster> {
     let mut centers = seed(bins, k);
     let mut owner = vec![usize::MAX; bins.len()];
@@ -82,6 +85,7 @@ pub(super) fn kmeans(bins: &[Bin], k: usize) -> Vec<Cluster> {
     members.into_iter().filter(|m| !m.is_empty()).map(|m| Cluster::of(bins, m)).collect()
 }
 
+#[inline(always)]
 fn nearest(centers: &[Lab], lab: Lab) -> usize {
     let (mut best, mut at) = (f32::INFINITY, 0);
     for (i, center) in centers.iter().enumerate() {
@@ -94,6 +98,7 @@ fn nearest(centers: &[Lab], lab: Lab) -> usize {
 }
 
 /// k-means++ (Arthur and Vassilvitskii, 2007) with weights; the first center is the heaviest bin, not a random one.
+#[inline(always)]
 fn seed(bins: &[Bin], k: usize) -> Vec<Lab> {
     let Some(first) = bins.first() else {
         return Vec::new();

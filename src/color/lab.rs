@@ -46,6 +46,7 @@ impl Converter {
         Self(&TABLES)
     }
 
+    #[inline(always)]
     fn f(&self, x: f32) -> f32 {
         let i = x as i32;
         let [low, rise] = self.0.f[i as usize];
@@ -53,6 +54,7 @@ impl Converter {
     }
 
     /// One sRGB pixel to CIELAB.
+    #[inline(always)]
     pub(crate) fn lab(&self, rgb: [u8; 3]) -> Lab {
         let [r, g, b] = [0, 1, 2].map(|k| &self.0.white[k][usize::from(rgb[k])]);
         let [x, y, z, _]: [f32; 4] = std::array::from_fn(|k| r[k] + g[k] + b[k]);
@@ -76,12 +78,14 @@ pub(crate) fn ciede2000(one: Lab, two: Lab) -> f32 {
 }
 
 /// Chroma: distance from the grey axis.
+#[inline(always)]
 pub(crate) fn chroma(lab: Lab) -> f32 {
     // Not `hypot`: nothing here comes near to overflow, and it costs ten times as much.
     (lab[1] * lab[1] + lab[2] * lab[2]).sqrt()
 }
 
 /// Squared Euclidean distance (CIE76 squared).
+#[inline(always)]
 pub(crate) fn squared(one: Lab, two: Lab) -> f32 {
     let d = [one[0] - two[0], one[1] - two[1], one[2] - two[2]];
     d[0] * d[0] + d[1] * d[1] + d[2] * d[2]

@@ -118,7 +118,9 @@ fn headers(next_after: u64) -> [(HeaderName, HeaderValue); 3] {
 
 fn kinds(text: &str) -> Result<Vec<ChangeKind>, Problem> {
     let kind = |name: &str| {
-        name.trim().parse().map_err(|_| Problem::invalid("kind", format!("of {}", ChangeKind::names().join(", ")), name))
+        name.trim()
+            .parse()
+            .map_err(|_| Problem::invalid("kind", format!("of {}", ChangeKind::names().join(", ")), name))
     };
     text.split(',').map(kind).collect()
 }

@@ -4,6 +4,7 @@
 use super::grid::Size;
 use super::working::Working;
 use crate::color::lab::{Lab, squared};
+use multiversion::multiversion;
 
 /// Width of the ring, as a share of the shorter side.
 const RING: f32 = 0.025;
@@ -60,6 +61,7 @@ pub(super) fn unit(size: Size, i: usize) -> (f32, f32) {
     (along(x, size.width), along(y, size.height))
 }
 
+#[inline(always)]
 fn along(v: usize, n: usize) -> f32 {
     if n > 1 { 2.0 * v as f32 / (n - 1) as f32 - 1.0 } else { 0.0 }
 }
@@ -152,6 +154,7 @@ fn spans(mine: &[&Sample], ring: &[Sample]) -> bool {
 
 /// The best surface through part of the samples and the radius of its inliers: starts at the commonest color, then
 /// fits and re-selects, which lets it follow a gradient outward.
+#[multiversion(targets("x86_64+avx2"))]
 fn surface(samples: &[&Sample]) -> Option<(Plane, f32)> {
     let start = mode(samples)?;
     let mut plane = Plane(start.map(|v| [v, 0.0, 0.0]));
@@ -168,6 +171,7 @@ fn surface(samples: &[&Sample]) -> Option<(Plane, f32)> {
 }
 
 /// Mean of the fullest cell of a coarse grid in CIELAB (8 units a side).
+#[inline(always)]
 fn mode(samples: &[&Sample]) -> Option<Lab> {
     let mut cells: std::collections::BTreeMap<[i16; 3], (u32, Lab)> = Default::default();
     for s in samples {
@@ -183,6 +187,7 @@ fn mode(samples: &[&Sample]) -> Option<Lab> {
 }
 
 /// Plane through samples by the normal equations; `None` where they do not determine one.
+#[inline(always)]
 fn least_squares(samples: &[&Sample]) -> Option<Plane> {
     let mut m = [[0.0f64; 3]; 3];
     let mut v = [[0.0f64; 3]; 3];
@@ -219,6 +224,7 @@ fn least_squares(samples: &[&Sample]) -> Option<Plane> {
 }
 
 /// CIE76 distance of every pixel to the nearest surface.
+#[multiversion(targets("x86_64+avx2"))]
 pub(super) fn distance(picture: &Working, size: Size, border: &Border) -> Vec<f32> {
     let across: Vec<f32> = (0..size.width).map(|x| along(x, size.width)).collect();
     let mut out = Vec::with_capacity(size.len());
@@ -226,10 +232,14 @@ pub(super) fn distance(picture: &Working, size: Size, border: &Border) -> Vec<f3
         let v = along(y, size.height);
         // Along a row a plane is a line.
         let lines: Vec<(Lab, Lab)> = border.planes.iter().map(|p| (p.at(0.0, v), p.0.map(|c| c[1]))).collect();
-        out.extend(line.iter().zip(&across).map(|(lab, &u)| {
-            let near = lines.iter().map(|(start, step)| squared(*lab, [0, 1, 2].map(|k| start[k] + step[k] * u)));
-            near.fold(1e6, f32::min).sqrt()
-        }));
+        for (lab, u) in line.iter().zip(&across) {
+            let mut near = 1e6f32;
+            for (start, step) in &lines {
+                let at = [start[0] + step[0] * u, start[1] + step[1] * u, start[2] + step[2] * u];
+                near = near.min(squared(*lab, at));
+            }
+            out.push(near.sqrt());
+        }
     }
     out
 }

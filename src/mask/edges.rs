@@ -4,8 +4,10 @@
 
 use super::grid::Size;
 use super::working::Working;
+use multiversion::multiversion;
 
 /// CIE76 difference across each pixel (central differences over two pixels, halved), row-major (height, width).
+#[multiversion(targets("x86_64+avx2"))]
 pub(super) fn gradient(picture: &Working, size: Size) -> Vec<f32> {
     let mut out = Vec::with_capacity(size.len());
     let lines: Vec<&[f32]> = picture.lab.chunks_exact(size.width).map(<[_]>::as_flattened).collect();

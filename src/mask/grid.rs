@@ -1,6 +1,11 @@
 //! Pixel grids: neighbors, connected components, box sums by integral images, dilation.
 //! Everything is row-major (height, width) and takes its size from a [`Size`].
+//!
+//! What goes over whole planes is compiled for AVX2 too (`multiversion`), here and in the files beside; the same operations in
+//! the same order, so the same bits. Loops, not `for_each` or `extend`: their closures are compiled for AVX2, the library's
+//! functions between are not, and then nothing is inlined.
 
+use multiversion::multiversion;
 use std::ops::Range;
 
 /// Pixels across and down, both at least 1.
@@ -121,6 +126,7 @@ pub(super) fn grow_beyond(size: Size, within: &[bool], mut admit: impl FnMut(usi
 }
 
 /// Pixels with a marked one to the left, right, above or below.
+#[multiversion(targets("x86_64+avx2"))]
 fn beside(size: Size, marked: &[bool]) -> Vec<bool> {
     let width = size.width;
     let mut out = vec![false; size.len()];
@@ -134,8 +140,11 @@ fn beside(size: Size, marked: &[bool]) -> Vec<bool> {
 }
 
 /// Marks what `line` marks: 16 pixels an instruction.
+#[inline(always)]
 fn join(out: &mut [bool], line: &[bool]) {
-    out.iter_mut().zip(line).for_each(|(slot, own)| *slot |= own);
+    for (slot, own) in out.iter_mut().zip(line) {
+        *slot |= own;
+    }
 }
 
 /// A four-connected region.
@@ -194,6 +203,7 @@ pub(super) fn components(size: Size, inside: &[bool]) -> Vec<Component> {
 
 /// Marks every pixel within `radius` (chessboard distance) of a marked one. Whole rows are joined at a time, shifted along
 /// and then across; counting down from the last marked pixel goes one by one.
+#[multiversion(targets("x86_64+avx2"))]
 pub(super) fn dilate(size: Size, marked: &[bool], radius: usize) -> Vec<bool> {
     let mut rows = marked.to_vec();
     for (line, out) in marked.chunks_exact(size.width).zip(rows.chunks_exact_mut(size.width)) {
@@ -213,6 +223,7 @@ pub(super) fn dilate(size: Size, marked: &[bool], radius: usize) -> Vec<bool> {
 
 /// Mean of `N` values over the window of `radius` around each pixel, cut at the picture's edge. The `N` go side by side
 /// through vector registers; only the means of the window's rows are kept, so that they stay in the cache.
+#[multiversion(targets("x86_64+avx2"))]
 pub(super) fn box_mean<const N: usize>(size: Size, plane: &[[f32; N]], radius: usize) -> Vec<[f32; N]> {
     let (w, h) = (size.width, size.height);
     let mut rows = vec![vec![[0.0; N]; w]; 2 * radius + 1];
@@ -228,30 +239,48 @@ pub(super) fn box_mean<const N: usize>(size: Size, plane: &[[f32; N]], radius: u
         sums.fill([0.0; N]);
         for row in from..to {
             let line = &rows[row % (2 * radius + 1)];
-            sums.iter_mut().zip(line).for_each(|(sum, v)| add(sum, v));
+            for (sum, v) in sums.iter_mut().zip(line) {
+                add(sum, v);
+            }
         }
         let high = 1.0 / (to - from) as f32;
-        out.extend(sums.iter().map(|sum| sum.map(|s| s * high)));
+        for sum in &sums {
+            let mut mean = *sum;
+            for v in &mut mean {
+                *v *= high;
+            }
+            out.push(mean);
+        }
     }
     out
 }
 
 /// Means over the window of `radius` along one row.
+#[inline(always)]
 fn row_means<const N: usize>(line: &[[f32; N]], radius: usize, out: &mut [[f32; N]]) {
     let last = line.len() - 1;
     out.copy_from_slice(line);
     for shift in 1..=radius.min(last) {
-        out[shift..].iter_mut().zip(line).for_each(|(sum, v)| add(sum, v));
-        out.iter_mut().zip(&line[shift..]).for_each(|(sum, v)| add(sum, v));
+        for (sum, v) in out[shift..].iter_mut().zip(line) {
+            add(sum, v);
+        }
+        for (sum, v) in out.iter_mut().zip(&line[shift..]) {
+            add(sum, v);
+        }
     }
     for (x, sum) in out.iter_mut().enumerate() {
         let wide = 1.0 / (1 + x.min(radius) + (last - x).min(radius)) as f32;
-        sum.iter_mut().for_each(|s| *s *= wide);
+        for s in sum {
+            *s *= wide;
+        }
     }
 }
 
+#[inline(always)]
 fn add<const N: usize>(sum: &mut [f32; N], v: &[f32; N]) {
-    sum.iter_mut().zip(v).for_each(|(s, v)| *s += v);
+    for (s, v) in sum.iter_mut().zip(v) {
+        *s += v;
+    }
 }
 
 /// Sums over any rectangle in constant time (Crow's summed-area table), for a plane and its square.
@@ -263,19 +292,7 @@ pub(super) struct Integral {
 
 impl Integral {
     pub(super) fn new(size: Size, plane: &[f32]) -> Self {
-        let width = size.width + 1;
-        let mut sum = vec![[0.0; 2]; width * (size.height + 1)];
-        for y in 0..size.height {
-            let mut row = [0.0f64; 2];
-            for x in 0..size.width {
-                let v = f64::from(plane[y * size.width + x]);
-                row[0] += v;
-                row[1] += v * v;
-                let above = sum[y * width + x + 1];
-                sum[(y + 1) * width + x + 1] = [above[0] + row[0], above[1] + row[1]];
-            }
-        }
-        Self { width, sum, size }
+        Self { width: size.width + 1, sum: summed(size, plane), size }
     }
 
     /// Mean and standard deviation of the window of `radius` around pixel `i`, cut at the picture's edge.
@@ -290,6 +307,24 @@ impl Integral {
         let var = (total(1) / n - mean * mean).max(0.0);
         (mean as f32, var.sqrt() as f32)
     }
+}
+
+/// Sums of a plane and of its squares over all that is above and to the left, a row and a column more than the picture has.
+#[multiversion(targets("x86_64+avx2"))]
+fn summed(size: Size, plane: &[f32]) -> Vec<[f64; 2]> {
+    let width = size.width + 1;
+    let mut sum = vec![[0.0; 2]; width * (size.height + 1)];
+    for y in 0..size.height {
+        let mut row = [0.0f64; 2];
+        for x in 0..size.width {
+            let v = f64::from(plane[y * size.width + x]);
+            row[0] += v;
+            row[1] += v * v;
+            let above = sum[y * width + x + 1];
+            sum[(y + 1) * width + x + 1] = [above[0] + row[0], above[1] + row[1]];
+        }
+    }
+    sum
 }
 
 #[cfg(test)]

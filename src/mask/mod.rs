@@ -34,6 +34,7 @@ use crate::photo::Photo;
 use border::Border;
 use grid::Size;
 use image::GrayImage;
+use multiversion::multiversion;
 use regions::Regions;
 use serde::{Deserialize, Serialize};
 pub use steps::Steps;
@@ -203,6 +204,7 @@ fn whole(size: Size, kind: BackgroundKind, confidence: f32) -> Cut {
 }
 
 /// Puts the five masks together: they sum to 255 at every pixel, but for rounding.
+#[multiversion(targets("x86_64+avx2"))]
 fn finish(
     working: Working,
     gradient: Vec<f32>,

@@ -17,6 +17,7 @@ use super::working::Working;
 use crate::color::lab::Lab;
 use crate::model::RegionMap;
 use image::GrayImage;
+use multiversion::multiversion;
 
 /// Product sold, other clothing and goods, skin, hair: side by side, so that they go through one vector register.
 type Classes = [f32; 4];
@@ -131,11 +132,13 @@ fn cells(map: &RegionMap) -> Option<Vec<Classes>> {
     Some((0..cells).map(|i| given.map(|plane| sane(plane[i]))).collect())
 }
 
+#[inline(always)]
 fn rest(p: &Classes) -> f32 {
     (1.0 - p.iter().sum::<f32>()).max(0.0)
 }
 
 /// Mean colors of blocks of `factor` pixels a side, cut at the far edges.
+#[multiversion(targets("x86_64+avx2"))]
 fn shrink(picture: &Working, size: Size, small: Size, factor: usize) -> Vec<Lab> {
     let mut out = Vec::with_capacity(small.len());
     for y in 0..small.height {
@@ -145,7 +148,9 @@ fn shrink(picture: &Working, size: Size, small: Size, factor: usize) -> Vec<Lab>
                 for lab in
                     &picture.lab[v * size.width + x * factor..v * size.width + ((x + 1) * factor).min(size.width)]
                 {
-                    sum.iter_mut().zip(lab).for_each(|(s, l)| *s += l);
+                    for (s, l) in sum.iter_mut().zip(lab) {
+                        *s += l;
+                    }
                     n += 1.0;
                 }
             }
@@ -156,18 +161,22 @@ fn shrink(picture: &Working, size: Size, small: Size, factor: usize) -> Vec<Lab>
 }
 
 /// Bilinear between the centers of cells.
+#[multiversion(targets("x86_64+avx2"))]
 fn enlarge(cells: &[Classes], from: Size, to: Size) -> Vec<Classes> {
     let across: Vec<_> = (0..to.width).map(|x| between(x, to.width, from.width)).collect();
     let mut row = vec![[0.0; 4]; from.width];
     let mut out = Vec::with_capacity(to.len());
     for y in 0..to.height {
         blend(cells, from, between(y, to.height, from.height), &mut row);
-        out.extend(across.iter().map(|&(x0, x1, t)| mix(&row[x0], &row[x1], t)));
+        for &(x0, x1, t) in &across {
+            out.push(mix(&row[x0], &row[x1], t));
+        }
     }
     out
 }
 
 /// One row between two of the plane.
+#[inline(always)]
 fn blend<const N: usize>(plane: &[[f32; N]], size: Size, (y0, y1, t): (usize, usize, f32), row: &mut [[f32; N]]) {
     let (top, low) = (&plane[y0 * size.width..], &plane[y1 * size.width..]);
     for (slot, (a, b)) in row.iter_mut().zip(top.iter().zip(low)) {
@@ -175,11 +184,13 @@ fn blend<const N: usize>(plane: &[[f32; N]], size: Size, (y0, y1, t): (usize, us
     }
 }
 
+#[inline(always)]
 fn mix<const N: usize>(a: &[f32; N], b: &[f32; N], t: f32) -> [f32; N] {
     std::array::from_fn(|k| a[k] + (b[k] - a[k]) * t)
 }
 
 /// Cells on both sides of pixel `at` of `pixels`, and how far it lies toward the second.
+#[inline(always)]
 fn between(at: usize, pixels: usize, cells: usize) -> (usize, usize, f32) {
     let x = ((at as f32 + 0.5) / pixels as f32 * cells as f32 - 0.5).max(0.0);
     let low = (x as usize).min(cells - 1);
@@ -189,6 +200,7 @@ fn between(at: usize, pixels: usize, cells: usize) -> (usize, usize, f32) {
 /// Cells of the histogram along L, a and b; 8.4 and 8 units a side, the outermost take what lies beyond.
 const SIDES: [usize; 3] = [12, 18, 18];
 
+#[inline(always)]
 fn cell(lab: Lab) -> usize {
     let along = |v: f32, n: usize| (v as i32).clamp(0, n as i32 - 1) as usize;
     let (l, a, b) = (lab[0] * (1.0 / 8.4), (lab[1] + 72.0) * 0.125, (lab[2] + 72.0) * 0.125);
@@ -196,6 +208,7 @@ fn cell(lab: Lab) -> usize {
 }
 
 /// Weighs each class by how much commoner it is among pixels of the same color than in the picture.
+#[multiversion(targets("x86_64+avx2"))]
 fn by_color(labs: &[Lab], p: &mut [Classes]) {
     // The background's count comes last.
     let mut counts = vec![[0.0f32; 5]; SIDES.iter().product()];
@@ -231,40 +244,51 @@ fn by_color(labs: &[Lab], p: &mut [Classes]) {
 }
 
 /// Draws the outlines of classes at the small size to where lightness changes at the full one.
+#[multiversion(targets("x86_64+avx2"))]
 fn guided(picture: &Working, size: Size, labs: &[Lab], small: Size, p: &[Classes]) -> Regions {
     // Lightness and its square; the classes and their products with it.
-    let guide: Vec<[f32; 2]> = labs.iter().map(|lab| [lab[0], lab[0] * lab[0]]).collect();
-    let own: Vec<[f32; 8]> = p.iter().zip(labs).map(|(p, lab)| pair(*p, p.map(|v| v * lab[0]))).collect();
+    let mut guide = Vec::with_capacity(labs.len());
+    let mut own = Vec::with_capacity(labs.len());
+    for (p, lab) in p.iter().zip(labs) {
+        guide.push([lab[0], lab[0] * lab[0]]);
+        own.push(pair(*p, p.map(|v| v * lab[0])));
+    }
     let guide = box_mean(small, &guide, RADIUS);
     let own = box_mean(small, &own, RADIUS);
     // The filter is linear: value = slope * lightness + offset.
-    let lines = guide.iter().zip(own).map(|([mean, square], own)| {
+    let mut lines = Vec::with_capacity(own.len());
+    for ([mean, square], own) in guide.iter().zip(own) {
         let (own, cross) = halves(own);
         let variance = (square - mean * mean).max(0.0) + FLAT;
         let slope: Classes = std::array::from_fn(|k| (cross[k] - mean * own[k]) / variance);
-        pair(slope, std::array::from_fn(|k| own[k] - slope[k] * mean))
-    });
-    let lines = box_mean(small, &lines.collect::<Vec<_>>(), RADIUS);
+        lines.push(pair(slope, std::array::from_fn(|k| own[k] - slope[k] * mean)));
+    }
+    let lines = box_mean(small, &lines, RADIUS);
     let across: Vec<_> = (0..size.width).map(|x| between(x, size.width, small.width)).collect();
     let mut row = vec![[0.0f32; 8]; small.width];
     let mut classes = Vec::with_capacity(size.len());
     let mut background = Vec::with_capacity(size.len());
     for (y, line) in picture.lab.chunks_exact(size.width).enumerate() {
         blend(&lines, small, between(y, size.height, small.height), &mut row);
-        classes.extend(across.iter().zip(line).map(|(&(x0, x1, t), lab)| {
+        for (&(x0, x1, t), lab) in across.iter().zip(line) {
             let (slope, offset) = halves(mix(&row[x0], &row[x1], t));
-            let v: Classes = std::array::from_fn(|k| slope[k] * lab[0] + offset[k]);
-            v.map(|v| v.clamp(0.0, 1.0))
-        }));
-        background.extend(classes[y * size.width..].iter().map(rest));
+            let mut v = [0.0; 4];
+            for k in 0..4 {
+                v[k] = (slope[k] * lab[0] + offset[k]).clamp(0.0, 1.0);
+            }
+            classes.push(v);
+            background.push(rest(&v));
+        }
     }
     Regions { background, classes }
 }
 
+#[inline(always)]
 fn pair([a, b, c, d]: Classes, [e, f, g, h]: Classes) -> [f32; 8] {
     [a, b, c, d, e, f, g, h]
 }
 
+#[inline(always)]
 fn halves([a, b, c, d, e, f, g, h]: [f32; 8]) -> (Classes, Classes) {
     ([a, b, c, d], [e, f, g, h])
 }

@@ -5,6 +5,7 @@ use crate::color::lab::{Converter, Lab};
 use crate::photo::Photo;
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use multiversion::multiversion;
 use std::borrow::Cow;
 
 /// Longest side of the working picture, pixels: keeps the 224 px of the model's input as they are; straps and soles
@@ -46,22 +47,31 @@ impl Working {
     }
 
     fn of(width: usize, height: usize, rgb: &[u8], alpha: Option<Vec<u8>>, short_side: u32) -> Self {
-        let converter = Converter::new();
-        // Flat backgrounds repeat one pixel for whole rows: remember the last conversion.
-        let mut last = ([0, 0, 0], converter.lab([0, 0, 0]));
-        let lab = rgb.as_chunks::<3>().0.iter().map(|&pixel| {
-            if last.0 != pixel {
-                last = (pixel, converter.lab(pixel));
-            }
-            last.1
-        });
-        Self { width, height, lab: lab.collect(), alpha, short_side }
+        Self { width, height, lab: converted(rgb), alpha, short_side }
     }
+}
+
+/// CIELAB of each pixel.
+#[multiversion(targets("x86_64+avx2"))]
+fn converted(rgb: &[u8]) -> Vec<Lab> {
+    let converter = Converter::new();
+    // Flat backgrounds repeat one pixel for whole rows: remember the last conversion.
+    let mut last = ([0, 0, 0], converter.lab([0, 0, 0]));
+    let pixels = rgb.as_chunks::<3>().0;
+    let mut lab = Vec::with_capacity(pixels.len());
+    for &pixel in pixels {
+        if last.0 != pixel {
+            last = (pixel, converter.lab(pixel));
+        }
+        lab.push(last.1);
+    }
+    lab
 }
 
 /// Mean of `factor` x `factor` blocks of interleaved channels; rows and columns left over at the far edges are dropped.
 /// A plain box before the resize costs a tenth of it on a large photo; rows are added up first, eight samples at a time,
 /// and only their sums across.
+#[multiversion(targets("x86_64+avx2"))]
 fn box_shrink<const N: usize>(raw: &[u8], (width, height): (u32, u32), factor: u32) -> (Cow<'_, [u8]>, u32, u32) {
     /// Rows whose sum 16 bits hold.
     const ROWS: usize = 256;
