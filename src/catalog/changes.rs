@@ -14,6 +14,8 @@ pub const MAX_CHANGES: usize = 10_000;
 
 /// Most changes looked at for a [`Slice`]: a rare kind must not hold a reader for seconds.
 const MAX_LOOK: u64 = 100_000;
+/// What a record has around its payload, in bytes.
+const ENVELOPE: usize = 400;
 
 /// One committed change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -144,6 +146,8 @@ pub(super) fn after(conn: &Connection, seq: u64, limit: usize) -> Result<Vec<Cha
 /// What a consumer is given at once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slice {
+    /// Which catalog it is of.
+    pub catalog_id: String,
     /// Changes, oldest first.
     pub changes: Vec<Change>,
     /// All changes up to this one have been looked at: where to go on.
@@ -152,29 +156,46 @@ pub struct Slice {
     pub last: u64,
 }
 
-/// Changes after `seq` of some kinds (of all when there are none), oldest first: at most `limit`, and at most about `bytes`
-/// of payload, but one at least. Looks at no more than [`MAX_LOOK`] changes, so it may come back with none and more to
+/// How much of the log is given at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SliceLimits {
+    /// Most changes, 1 to [`MAX_CHANGES`].
+    pub changes: usize,
+    /// About the most bytes of records; one record is given in any case.
+    pub bytes: usize,
+    /// Most changes looked at, of whatever kind.
+    pub look: u64,
+}
+
+impl Default for SliceLimits {
+    fn default() -> Self {
+        Self { changes: MAX_CHANGES, bytes: usize::MAX, look: MAX_LOOK }
+    }
+}
+
+/// Changes after `seq` of some kinds (of all when there are none), oldest first. It may come back with none and more to
 /// look at.
 pub(super) fn slice(
     conn: &Connection,
     seq: u64,
     kinds: &[ChangeKind],
-    (limit, bytes): (usize, usize),
+    limits: SliceLimits,
 ) -> Result<Slice, CatalogError> {
+    let SliceLimits { changes: limit, bytes, look } = limits;
     let last = last_seq(conn)?;
-    let end = last.min(seq.saturating_add(MAX_LOOK));
+    let end = last.min(seq.saturating_add(look.max(1)));
     let kinds = super::codec::to_json("kind", &kinds)?;
     let mut statement = conn.prepare_cached(
         "SELECT seq, at, kind, product_id, image_id, payload FROM changes
          WHERE seq > ?1 AND seq <= ?2 AND (?3 = '[]' OR kind IN (SELECT value FROM json_each(?3)))
          ORDER BY seq LIMIT ?4",
     )?;
-    let [from, to, limit] = [seq, end, limit.min(MAX_CHANGES) as u64].map(super::codec::to_i64);
+    let [from, to, limit] = [seq, end, limit.clamp(1, MAX_CHANGES) as u64].map(super::codec::to_i64);
     let mut rows = statement.query(params![from, to, kinds, limit])?;
     let (mut changes, mut held) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
         let change = read(row)?;
-        held += row.get_ref(5)?.as_str().map_or(0, str::len);
+        held += ENVELOPE + row.get_ref(5)?.as_str().map_or(0, str::len);
         changes.push(change);
         if held >= bytes {
             break;
@@ -182,7 +203,7 @@ pub(super) fn slice(
     }
     let full = held >= bytes || changes.len() as i64 >= limit;
     let through = changes.last().filter(|_| full).map_or(end, |change| change.seq);
-    Ok(Slice { changes, through, last })
+    Ok(Slice { catalog_id: super::schema::catalog_id(conn)?, changes, through, last })
 }
 
 /// The last sequence number given, 0 before the first.

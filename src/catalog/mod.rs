@@ -34,7 +34,7 @@ mod schema;
 pub(crate) mod tests;
 mod write;
 
-pub use changes::{Change, ChangeKind, MAX_CHANGES, Payload, Slice};
+pub use changes::{Change, ChangeKind, MAX_CHANGES, Payload, Slice, SliceLimits};
 pub use effective::{effective_attributes, facets, photo_facets};
 pub use error::CatalogError;
 pub use idempotency::{IDEMPOTENCY_TTL_S, IdempotencyKey, MAX_KEY_CHARS, StoredResponse};
@@ -99,7 +99,6 @@ pub struct Catalog {
     writer: Pool<Writer>,
     photos: PhotoStore,
     clock: fn() -> OffsetDateTime,
-    id: String,
     _lock: File,
 }
 
@@ -128,21 +127,24 @@ impl Catalog {
         photos.clear_staging()?;
         let readers = (0..options.readers.max(1)).map(|_| schema::open_reader(&database));
         let readers = readers.collect::<Result<Vec<_>, _>>()?;
-        let id = schema::catalog_id(&conn)?;
         let writer = Writer { conn, observer: None };
         Ok(Self {
             readers: Pool::new(readers, options.patience),
             writer: Pool::new(vec![writer], options.patience),
             photos,
             clock: options.clock,
-            id,
             _lock: lock,
         })
     }
 
     /// Which catalog this is, a random UUID: sequence numbers of another one mean nothing here.
-    pub fn id(&self) -> &str {
-        &self.id
+    pub fn id(&self) -> Result<String, CatalogError> {
+        self.read(schema::catalog_id)
+    }
+
+    /// Makes it another catalog: it was put back from a copy, and will give sequence numbers again that it gave before.
+    pub fn renew_id(&self) -> Result<(), CatalogError> {
+        self.writer.with(|writer| schema::renew_id(&writer.conn))?
     }
 
     /// Writes a photo's bytes to disk, ready for [`Tx::put_image`]. Needs no turn: call it before [`Catalog::write`].
@@ -215,16 +217,10 @@ impl Catalog {
         self.read(|conn| changes::after(conn, seq, limit))
     }
 
-    /// What a consumer of the log is given at once, of some kinds of changes (of all when there are none): at most `limit` (and
-    /// at most [`MAX_CHANGES`]) and about `bytes` of payload, but one at least where there is one.
-    pub fn changes_slice(
-        &self,
-        after: u64,
-        kinds: &[ChangeKind],
-        limit: usize,
-        bytes: usize,
-    ) -> Result<Slice, CatalogError> {
-        self.read(|conn| changes::slice(conn, after, kinds, (limit, bytes)))
+    /// What a consumer of the log is given at once, of some kinds of changes (of all when there are none). It may come back
+    /// with none and more to look at.
+    pub fn changes_slice(&self, after: u64, kinds: &[ChangeKind], limits: SliceLimits) -> Result<Slice, CatalogError> {
+        self.read(|conn| changes::slice(conn, after, kinds, limits))
     }
 
     /// Sequence number of the last change, 0 before the first.

@@ -20,7 +20,7 @@ impl Tx<'_> {
             tx.conn()
                 .prepare_cached("INSERT INTO model_activations (seq, version, at) VALUES (?1, ?2, ?3)")?
                 .execute(params![codec::to_i64(change.seq), version, change.at])?;
-            tx.set_current_model(version)?;
+            tx.show(version)?;
             tx.conn().prepare_cached("DELETE FROM pending_activation WHERE version = ?1")?.execute([version])?;
             tx.made(change);
             Ok(true)
@@ -28,9 +28,23 @@ impl Tx<'_> {
     }
 
     /// Shows the analyses of `version` from here on, where it has looked: what a process does that starts with a model
-    /// which no activation chose. No change is recorded.
+    /// which no activation chose. Where another version's were shown it is a change: those who keep a copy must know.
     pub fn set_current_model(&mut self, version: &str) -> Result<(), CatalogError> {
         validate_text("model_version", version, 1, MAX_LABEL_CHARS)?;
+        let before = current(self.conn())?;
+        self.atomically(|tx| {
+            tx.show(version)?;
+            if before.is_some_and(|before| before != version) {
+                let payload = Payload { model_version: Some(version.into()), ..Payload::default() };
+                let kind = ChangeKind::ModelActivated;
+                let change = changes::append(tx.conn(), tx.now(), kind, (None, None), payload)?;
+                tx.made(change);
+            }
+            Ok(())
+        })
+    }
+
+    fn show(&mut self, version: &str) -> Result<(), CatalogError> {
         self.conn()
             .prepare_cached("INSERT OR REPLACE INTO current_model (one, version) VALUES (1, ?1)")?
             .execute([version])?;

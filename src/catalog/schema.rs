@@ -64,7 +64,13 @@ pub(super) fn version(conn: &Connection) -> Result<i64, CatalogError> {
 
 /// Which catalog this is.
 pub(super) fn catalog_id(conn: &Connection) -> Result<String, CatalogError> {
-    Ok(conn.query_row("SELECT catalog_id FROM identity", [], |row| row.get(0))?)
+    Ok(conn.prepare_cached("SELECT catalog_id FROM identity")?.query_row([], |row| row.get(0))?)
+}
+
+/// From here on it is another catalog.
+pub(super) fn renew_id(conn: &Connection) -> Result<(), CatalogError> {
+    conn.execute("UPDATE identity SET catalog_id = ?1", [uuid::Uuid::new_v4().to_string()])?;
+    Ok(())
 }
 
 /// The newest schema version known here.

@@ -11,15 +11,20 @@ pub const SCHEMA: &str = "urn:vitrine:feed:v1";
 /// The only version of CloudEvents there is.
 const SPEC_VERSION: &str = "1.0";
 
-/// One record of the feed. `source` and `id` together name it for good, so that a consumer can tell one that comes twice.
+/// How records name the catalog of that id.
+pub fn source(catalog_id: &str) -> String {
+    format!("urn:uuid:{catalog_id}")
+}
+
+/// One record of the feed; `source` and `id` together name it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = FeedEvent)]
 pub struct Event {
     /// `1.0`.
     pub specversion: String,
-    /// Unique in its source: the sequence number of a change, `snapshot/<seq>/<product_id>` in a snapshot.
+    /// Unique in its source: the sequence number of a change, `snapshot/<began>/<seq>/<product_id>` in a snapshot.
     pub id: String,
-    /// The catalog, `urn:uuid:<id>`: another one when the store was set up anew.
+    /// The catalog, `urn:uuid:<id>`: another one when the store was set up anew, or was seen to be put back from a copy.
     pub source: String,
     /// `vitrine.<kind>.v1`: the kind of the change, or `product_snapshot`.
     #[serde(rename = "type")]
@@ -34,7 +39,7 @@ pub struct Event {
     pub datacontenttype: String,
     /// Names the schema of `data`.
     pub dataschema: String,
-    /// Place in the log; grows from record to record, 0 is before the first. In a snapshot, of the product's last change.
+    /// Place in the log, 1 and up; in a snapshot, that of the product's last change.
     pub seq: u64,
     /// What there is now.
     pub data: Data,
@@ -75,7 +80,7 @@ impl Event {
         Self {
             specversion: SPEC_VERSION.into(),
             id,
-            source: format!("urn:uuid:{catalog}"),
+            source: source(catalog),
             kind: format!("vitrine.{kind}.v1"),
             subject,
             time,
@@ -107,7 +112,7 @@ impl Snapshot<'_> {
             attributes: Some(attributes),
             ..Payload::default()
         };
-        let id = format!("snapshot/{}/{product_id}", self.began);
+        let id = format!("snapshot/{}/{seq}/{product_id}", self.began);
         let subject = Some(product_id.clone());
         let data = Data { product_id: Some(product_id), image_id: None, payload, images: Some(images) };
         Event::new(self.catalog, id, "product_snapshot", (subject, updated_at, seq), data)

@@ -4,8 +4,9 @@
 //! state of what was touched, not a difference, so that one that comes twice does no harm.
 //!
 //! A new consumer reads a snapshot (every product as of now, or a little later) and goes on from the sequence number that
-//! the snapshot began with: what changed while it was read comes again.
+//! the snapshot began with: what changed while it was read comes again. One that has a copy already reads a snapshot over it
+//! when the model changes, and goes on from where it was: deletions in between are told by the log alone.
 
 mod event;
 
-pub use event::{Data, Event, MEDIA_TYPE, SCHEMA, Snapshot};
+pub use event::{Data, Event, MEDIA_TYPE, SCHEMA, Snapshot, source};

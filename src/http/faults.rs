@@ -34,7 +34,7 @@ impl From<ServiceError> for Problem {
                 Problem::new(Kind::ModelRefused, error)
             }
             ServiceError::BadCursor => Problem::new(Kind::InvalidCursor, &error)
-                .expected("the `next_cursor` of an earlier page of the same listing"),
+                .expected("the cursor that an earlier page of the same listing gave for the next"),
             ServiceError::BeyondLog { after, last } => Problem::new(Kind::BeyondLog, &error)
                 .expected(format!("a sequence number up to {last}"))
                 .received(after),

@@ -24,7 +24,7 @@ const FILTER: &str = "#/components/schemas/Filter";
         (name = "photos", description = "Photos: looked at, stored, given back"),
         (name = "products", description = "The catalog: metadata, corrections, records"),
         (name = "similar", description = "Similar products"),
-        (name = "feed", description = "The change log, for those who keep a copy"),
+        (name = "feed", description = "The change log"),
         (name = "models", description = "Model bundles"),
         (name = "operations", description = "Probes, metrics, this document")
     ),

@@ -85,7 +85,7 @@ kinds! {
     IdempotencyConflict = "idempotency-conflict", CONFLICT, "Idempotency key reused";
     /// The product has as many images as a product may have.
     TooManyImages = "too-many-images", CONFLICT, "Too many images";
-    /// The log ends before this sequence number: the store was put back from an older copy, or is another one. Take a snapshot.
+    /// The log ends before this sequence number: the store is another one, or an older copy. Begin anew.
     BeyondLog = "beyond-log", GONE, "Not of this log";
     /// The body, or the photo in it, has more bytes than are accepted.
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "Body too large";

@@ -30,6 +30,11 @@ impl<'a> Codes<'a> {
         Self { scale, width: dimension.div_ceil(int8::LANES), blocks }
     }
 
+    /// Dot product of a vector of unit length with itself, were no value cut.
+    pub(super) fn unit(&self) -> f32 {
+        self.scale * self.scale
+    }
+
     /// A query in these codes.
     pub(super) fn encode(&self, vector: &[f32]) -> Vec<Block> {
         let mut blocks = Vec::with_capacity(self.width);

@@ -22,13 +22,17 @@ const SURE: usize = 16;
 /// Costs in nanoseconds of rows of 256 values, as `cargo bench --bench index -- --filters` showed them with 200,000 and
 /// 1,000,000 rows on a slow Xeon: a vector scanned in order, a row whose code is compared, the same on a walk (100 to 300: its
 /// codes and edges lie anywhere), a filter on a product; and how many rows a walk looks at for each it keeps. They decide how
-/// long a search takes, not what it finds. Most it is where a tenth passes: of 1,000,000 rows 3.3 ms, either way. A walk from
-/// one row that passes to the next (ACORN, arXiv:2403.04871) was tried there: 3.2 ms, and 0.92 of the nearest found.
+/// long a search takes, not what it finds. Most it was where a tenth passes: of 1,000,000 rows 3.3 ms, either way; 2.3 to 3.1
+/// since walks fetch ahead, which these costs do not know yet. A walk from one row that passes to the next (ACORN,
+/// arXiv:2403.04871) was tried there: 3.2 ms, and 0.92 of the nearest found.
 const SCAN_NS: f64 = 65.0;
 const CODE_NS: f64 = 40.0;
 const WALK_NS: f64 = 200.0;
 const FILTER_NS: f64 = 20.0;
 const WALKED_PER_FOUND: f64 = 10.0;
+
+/// Fewer rows than this bound no walk by their distance: that of the nearest alone says little.
+const LEAST_WANTED: usize = 10;
 
 /// A walk that has looked at one row in this many costs more than the scan it was to save.
 const WALK_SHARE: usize = 4;
@@ -206,10 +210,15 @@ pub(super) fn search(state: &State, config: &IndexConfig, query: &[f32], request
     let best = match way {
         Way::Scan => scan(state, query, k, &allowed),
         Way::Pick(picked) => pick(state, query, k, &picked),
-        Way::Walk => walk(state, query, k, (ef, config.reach), &allowed).unwrap_or_else(|| match &allowed.filter {
-            Some(filter) => pick(state, query, k, &allowed.select(filter)),
-            None => scan(state, query, k, &allowed),
-        }),
+        Way::Walk => {
+            // The nearest rows may be images of few products: then the walk has ended too early.
+            let bounded = walk(state, query, k, (ef, config.reach), &allowed);
+            let walked = bounded.or_else(|| walk(state, query, k, (ef, f32::INFINITY), &allowed));
+            walked.unwrap_or_else(|| match &allowed.filter {
+                Some(filter) => pick(state, query, k, &allowed.select(filter)),
+                None => scan(state, query, k, &allowed),
+            })
+        }
     };
     best.into_hits(request)
 }
@@ -262,7 +271,7 @@ fn walk<'a>(
     allowed: &Allowed<'_>,
 ) -> Option<Best<'a>> {
     let mut best = Best::new(state, k);
-    let (wanted, rescored) = (rows_for(state, k), rescored(state, k));
+    let (wanted, rescored) = (rows_for(state, k).max(LEAST_WANTED), rescored(state, k));
     let everything = allowed.everything();
     for part in &state.parts {
         let Body::Sealed(segment) = &part.body else {

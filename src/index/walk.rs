@@ -123,8 +123,8 @@ pub(super) fn beam<'a>(
 ) -> Option<Vec<Near>> {
     let Effort { ef, wanted: count, reach, budget } = effort;
     let is_bounded = reach.is_finite() && count < ef;
-    // Rows are of the query's length: squared distances are twice what their products lack of its product with itself.
-    let own = if is_bounded { int8::dot(query, query) as f32 } else { 0.0 };
+    // Vectors are of unit length: squared distances are twice what their products lack of 1.
+    let own = codes.unit();
     let beyond = |score: i32| {
         let bound = own - reach * (own - score as f32);
         Near::new((bound as i32).min(score), u32::MAX)
@@ -187,7 +187,9 @@ pub(super) fn beam<'a>(
                 return None;
             }
         }
-        let mut nearest: Vec<Near> = found.drain().map(|near| near.0).collect();
+        // What was met before the bound closed in counts as little as what was met after: nearer rows may have been passed by.
+        let within = found.drain().map(|near| near.0).filter(|near| *near >= worst);
+        let mut nearest: Vec<Near> = within.collect();
         nearest.sort_unstable_by(|a, b| b.cmp(a));
         Some(nearest)
     })

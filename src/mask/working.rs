@@ -92,11 +92,15 @@ fn box_shrink<const N: usize>(raw: &[u8], (width, height): (u32, u32), factor: u
         for rows in block.chunks(stride * ROWS) {
             down.fill(0);
             for row in rows.chunks_exact(stride) {
-                down.iter_mut().zip(row).for_each(|(sum, v)| *sum += u16::from(*v));
+                for (sum, v) in down.iter_mut().zip(row) {
+                    *sum += u16::from(*v);
+                }
             }
             for (across, sum) in down.chunks_exact(fx * N).zip(&mut sums) {
                 for p in across.as_chunks::<N>().0 {
-                    sum.iter_mut().zip(p).for_each(|(s, v)| *s += u32::from(*v));
+                    for (s, v) in sum.iter_mut().zip(p) {
+                        *s += u32::from(*v);
+                    }
                 }
             }
         }

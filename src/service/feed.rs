@@ -1,7 +1,7 @@
 //! The feed as consumers read it: pages of records, and the wait for the next one.
 
 use super::{Core, Service, ServiceError, read};
-use crate::catalog::{ChangeKind, validate_id};
+use crate::catalog::{ChangeKind, SliceLimits, validate_id};
 use crate::feed::{Event, Snapshot};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -29,6 +29,8 @@ pub struct FeedPage {
     pub lines: Vec<u8>,
     /// The `after` to go on with. Beyond the last record where later changes are of other kinds.
     pub next_after: u64,
+    /// The catalog they are of.
+    pub catalog_id: String,
 }
 
 /// Records of a snapshot.
@@ -40,10 +42,14 @@ pub struct SnapshotPage {
     pub next_after: u64,
     /// Where the next page starts; none on the last.
     pub next_cursor: Option<String>,
+    /// The catalog they are of.
+    pub catalog_id: String,
 }
 
 /// Where a snapshot goes on.
 struct Cursor {
+    /// The catalog it is of.
+    catalog_id: String,
     /// Sequence number the snapshot began with.
     began: u64,
     /// The last product given; empty before the first.
@@ -52,19 +58,27 @@ struct Cursor {
 
 impl Cursor {
     fn encode(&self) -> String {
-        read::encode_cursor(&format!("{}/{}", self.began, self.after))
+        read::encode_cursor(&format!("snapshot/{}/{}/{}", self.catalog_id, self.began, self.after))
     }
 
     fn decode(cursor: &str) -> Result<Self, ServiceError> {
         let text = read::cursor_text(cursor)?;
-        let (began, after) = text.split_once('/').ok_or(ServiceError::BadCursor)?;
+        // An id may have a slash of its own, so it comes last.
+        let mut parts = text.splitn(4, '/');
+        let (Some("snapshot"), Some(catalog_id), Some(began), Some(after)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(ServiceError::BadCursor);
+        };
         validate_id("cursor", after).map_err(|_| ServiceError::BadCursor)?;
-        Ok(Self { began: began.parse().map_err(|_| ServiceError::BadCursor)?, after: after.into() })
+        let began = began.parse().map_err(|_| ServiceError::BadCursor)?;
+        Ok(Self { catalog_id: catalog_id.into(), began, after: after.into() })
     }
 }
 
 impl Service {
-    /// Changes after `query.after`, oldest first: as soon as there is one, or when the wait is over.
+    /// Changes after `query.after`, oldest first: as soon as there is one, or when the wait is over. Without one it may still
+    /// have come further: there may be others behind many of other kinds.
     ///
     /// # Errors
     /// When `after` is beyond the log.
@@ -72,19 +86,28 @@ impl Service {
         let until = Instant::now() + query.wait;
         // Before the first look: what is committed after it is not slept through.
         let mut committed = self.core.follower.committed();
-        let mut after = query.after;
+        let mut held: Option<FeedPage> = None;
         loop {
+            let after = held.as_ref().map_or(query.after, |page| page.next_after);
             let kinds = query.kinds.clone();
-            let (page, last) = self.on_reads(move |core, _| core.feed(after, &kinds, query.limit)).await?;
-            if !page.lines.is_empty() || page.next_after < last || Instant::now() >= until {
+            let looked = self.on_reads(move |core, _| core.feed(after, &kinds, query.limit)).await;
+            let (page, last) = match (looked, held) {
+                // Busy: whoever has waited for nothing so far has an answer already.
+                (Err(ServiceError::Scheduler(_)), Some(page)) => return Ok(page),
+                (looked, _) => looked?,
+            };
+            if !page.lines.is_empty() || Instant::now() >= until {
                 return Ok(page);
             }
-            after = page.next_after;
-            let newer = committed.wait_for(|at| at.ending || at.seq > after);
-            match tokio::time::timeout_at(until, newer).await {
-                Ok(Ok(at)) if !at.ending => {}
-                _ => return Ok(page),
+            let after = page.next_after;
+            if after >= last {
+                let newer = committed.wait_for(|at| at.ending || at.is_past(after, &query.kinds));
+                match tokio::time::timeout_at(until, newer).await {
+                    Ok(Ok(at)) if !at.ending => {}
+                    _ => return Ok(page),
+                }
             }
+            held = Some(page);
         }
     }
 
@@ -106,46 +129,53 @@ impl Service {
 
 impl Core {
     fn feed(&self, after: u64, kinds: &[ChangeKind], limit: usize) -> Result<(FeedPage, u64), ServiceError> {
-        let slice = self.catalog.changes_slice(after, kinds, limit, PAGE_BYTES)?;
+        let limits = SliceLimits { changes: limit, bytes: PAGE_BYTES, ..SliceLimits::default() };
+        let slice = self.catalog.changes_slice(after, kinds, limits)?;
         if after > slice.last {
             return Err(ServiceError::BeyondLog { after, last: slice.last });
         }
         let mut lines = Vec::new();
         for change in slice.changes {
-            push(&mut lines, &Event::of_change(self.catalog.id(), change))?;
+            push(&mut lines, &Event::of_change(&slice.catalog_id, change))?;
         }
-        Ok((FeedPage { lines, next_after: slice.through }, slice.last))
+        let page = FeedPage { lines, next_after: slice.through, catalog_id: slice.catalog_id };
+        Ok((page, slice.last))
     }
 
     fn snapshot(&self, cursor: Option<Cursor>, limit: usize) -> Result<SnapshotPage, ServiceError> {
         // Read before the products: later changes to them are told again by the feed.
-        let Cursor { began, mut after } = match cursor {
+        let catalog_id = self.catalog.id()?;
+        let Cursor { began, mut after, .. } = match cursor {
+            Some(cursor) if cursor.catalog_id != catalog_id => return Err(ServiceError::BadCursor),
             Some(cursor) => cursor,
-            None => Cursor { began: self.catalog.last_seq()?, after: String::new() },
+            None => Cursor { catalog_id: catalog_id.clone(), began: self.catalog.last_seq()?, after: String::new() },
         };
-        let snapshot = Snapshot { catalog: self.catalog.id(), began };
+        let snapshot = Snapshot { catalog: &catalog_id, began };
         let mut lines = Vec::new();
         let mut left = limit;
-        while left > 0 && lines.len() < PAGE_BYTES {
+        'page: while left > 0 {
             let wanted = left.min(SNAPSHOT_STEP);
             let products = self.catalog.products(Some(&after), wanted)?;
             let was_last = products.len() < wanted;
-            left -= products.len();
             for product in products {
+                if lines.len() >= PAGE_BYTES {
+                    break 'page;
+                }
                 after.clone_from(&product.product_id);
                 push(&mut lines, &snapshot.event(product))?;
+                left -= 1;
             }
             if was_last {
-                return Ok(SnapshotPage { lines, next_after: began, next_cursor: None });
+                return Ok(SnapshotPage { lines, next_after: began, next_cursor: None, catalog_id });
             }
         }
-        let next_cursor = Some(Cursor { began, after }.encode());
-        Ok(SnapshotPage { lines, next_after: began, next_cursor })
+        let next_cursor = Some(Cursor { catalog_id: catalog_id.clone(), began, after }.encode());
+        Ok(SnapshotPage { lines, next_after: began, next_cursor, catalog_id })
     }
 }
 
 /// Products read at once: a product has up to 256 images of some kilobytes.
-const SNAPSHOT_STEP: usize = 50;
+const SNAPSHOT_STEP: usize = 20;
 
 fn push(lines: &mut Vec<u8>, event: &Event) -> Result<(), ServiceError> {
     serde_json::to_writer(&mut *lines, event).map_err(ServiceError::Encode)?;

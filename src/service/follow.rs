@@ -10,6 +10,7 @@ use crate::analyzer::Analyzer;
 use crate::catalog::{Catalog, CatalogError, Change, ChangeKind, IndexRecord, facets};
 use crate::index::{Index, IndexConfig, IndexError, IndexedImage, IndexedProduct, Opened};
 use crate::model::EMBEDDING_DIM;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,12 +62,19 @@ pub(super) struct Follower {
 }
 
 /// How far the log has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Committed {
-    /// Sequence number of the last change that was told.
-    pub(super) seq: u64,
+    /// Sequence number of the last change of each kind that was told.
+    last: BTreeMap<ChangeKind, u64>,
     /// Nobody is to wait any longer.
     pub(super) ending: bool,
+}
+
+impl Committed {
+    /// Whether a change of one of `kinds` (of any when there are none) came after `seq`.
+    pub(super) fn is_past(&self, seq: u64, kinds: &[ChangeKind]) -> bool {
+        self.last.iter().any(|(kind, last)| *last > seq && (kinds.is_empty() || kinds.contains(kind)))
+    }
 }
 
 impl Follower {
@@ -87,7 +95,7 @@ impl Follower {
             live: RwLock::new(live),
             next: Mutex::new(None),
             missed: AtomicBool::new(false),
-            committed: watch::Sender::new(Committed { seq: 0, ending: false }),
+            committed: watch::Sender::default(),
         });
         let observer = Arc::clone(&follower);
         catalog
@@ -166,7 +174,9 @@ impl Follower {
         F: Fn(&str, &str) -> Result<Option<IndexRecord>, CatalogError>,
     {
         self.index(change, record);
-        self.committed.send_modify(|committed| committed.seq = change.seq);
+        self.committed.send_modify(|committed| {
+            committed.last.insert(change.kind, change.seq);
+        });
     }
 
     fn index<F>(&self, change: &Change, record: F)
@@ -253,6 +263,7 @@ fn open(
         // The store was put back from an older copy: what the index knows beyond it never happened.
         tracing::warn!(index = index.seq(), store = last, "the index is ahead of the store; filling it anew");
         drop(index);
+        catalog.renew_id()?;
         std::fs::remove_dir_all(dir).map_err(|source| IndexError::Io { path: dir.to_owned(), source })?;
         index = read_index(dir, config, &version)?.0;
     }

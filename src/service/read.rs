@@ -188,7 +188,7 @@ impl Core {
                     Some(last) if items.len() == limit || !at_end => !self.catalog.products(Some(last), 1)?.is_empty(),
                     _ => false,
                 };
-                let next_cursor = after.filter(|_| more).map(|last| encode_cursor(&last));
+                let next_cursor = after.filter(|_| more).map(|last| encode_cursor(&format!("{PRODUCTS}{last}")));
                 return Ok(ProductPage { items, next_cursor });
             }
         }
@@ -202,10 +202,14 @@ pub(super) fn encode_cursor(text: &str) -> String {
 
 /// The last id of the page before.
 fn decode_cursor(cursor: &str) -> Result<String, ServiceError> {
-    let id = cursor_text(cursor)?;
-    crate::catalog::validate_id("cursor", &id).map_err(|_| ServiceError::BadCursor)?;
-    Ok(id)
+    let text = cursor_text(cursor)?;
+    let id = text.strip_prefix(PRODUCTS).ok_or(ServiceError::BadCursor)?;
+    crate::catalog::validate_id("cursor", id).map_err(|_| ServiceError::BadCursor)?;
+    Ok(id.to_owned())
 }
+
+/// What a cursor of products begins with, so that one of another listing is not taken for it.
+const PRODUCTS: &str = "products/";
 
 /// The text in a cursor that somebody sent.
 pub(super) fn cursor_text(cursor: &str) -> Result<String, ServiceError> {

@@ -11,10 +11,13 @@ use std::time::{Duration, Instant};
 async fn records(response: Response) -> (Vec<Value>, u64) {
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "application/x-ndjson");
+    let source = response.headers()["feed-source"].clone();
     let next = response.headers()["feed-next-after"].to_str().unwrap().parse().unwrap();
     let text = response.text().await.unwrap();
     assert!(text.is_empty() || text.ends_with('\n'));
-    (text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), next)
+    let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(records.iter().all(|record| record["source"] == source.to_str().unwrap()));
+    (records, next)
 }
 
 async fn feed(server: &Server, query: &str) -> (Vec<Value>, u64) {
@@ -65,7 +68,9 @@ async fn a_consumer_waits_for_what_it_wants_and_no_longer_than_the_server_lives(
     assert_eq!(server.request(Method::DELETE, "/v1/products/a").send().await.unwrap().status(), 204);
     let (found, next) = records(waiting.await.unwrap().unwrap()).await;
     assert_eq!((kinds(&found), next), (vec!["vitrine.product_deleted.v1"], 3));
+    let begun = Instant::now();
     assert_eq!(feed(&server, "after=3&wait_s=1").await, (Vec::new(), 3));
+    assert!(begun.elapsed() >= Duration::from_secs(1), "nobody waited");
     // Both are under way before the server is told to stop: the second is answered, or refused with its listener.
     let waiting = tokio::spawn(server.get("/v1/feed?after=3&wait_s=60").send());
     while !json(server.get("/health/live"), 200).await.is_object() || !in_flight(&server, 2).await {
@@ -103,6 +108,14 @@ async fn what_is_not_of_this_log_is_refused() {
     for cursor in ["x", "!", "MQ", "YS9i", "MS8"] {
         problem(server.get(&format!("/v1/feed/snapshot?cursor={cursor}")), 400, "invalid-cursor").await;
     }
+    // Cursors of one listing are none of another.
+    server.product("7%2Fx").await;
+    let products = json(server.get("/v1/products?limit=1"), 200).await;
+    let of_products = products["next_cursor"].as_str().unwrap_or("none").to_owned();
+    problem(server.get(&format!("/v1/feed/snapshot?cursor={of_products}")), 400, "invalid-cursor").await;
+    let page = server.get("/v1/feed/snapshot?limit=1").send().await.unwrap();
+    let of_snapshot = page.headers()["feed-next-cursor"].to_str().unwrap();
+    problem(server.get(&format!("/v1/products?cursor={of_snapshot}")), 400, "invalid-cursor").await;
 }
 
 /// A copy of the catalog, kept by the records alone.
@@ -156,8 +169,10 @@ impl Copy {
             let own = &self.products[product["product_id"].as_str().unwrap()];
             assert_eq!(own["images"], product["images"]);
             assert_eq!(own["attributes"], product["attributes"]);
-            let title = own["metadata"].get("title").cloned().unwrap_or_default();
-            assert_eq!(title, product["title"]);
+            for field in ["title", "price", "tags"] {
+                let known = own["metadata"].get(field).cloned().unwrap_or_default();
+                assert!(known == product[field] || known.is_null() && product[field] == object!([]), "{field}");
+            }
         }
     }
 }
@@ -167,7 +182,7 @@ async fn write(server: &Server, n: u8) {
     let id = format!("p{}", n % 7);
     let product = format!("/v1/products/{id}");
     let request = match n % 5 {
-        0 | 3 => server.put(&product).json(&object!({"title": format!("title {n}")})),
+        0 | 3 => server.put(&product).json(&object!({"title": format!("title {n}"), "price": n, "tags": ["new"]})),
         1 => server.post_photo(&format!("{product}/images"), photo(ImageFormat::Jpeg, n % 3)),
         2 => server.request(Method::PATCH, &format!("{product}/attributes")).json(&object!({"pattern": "striped"})),
         _ => server.request(Method::DELETE, &product),

@@ -84,10 +84,13 @@ fn a_store_of_the_first_schema_keeps_what_it_has() {
     assert_eq!(catalog.embedding("a", "1").unwrap(), Some(embedding(7)));
     assert_eq!(catalog.counts().unwrap().images_by_model, [("v1".into(), 1)].into());
     assert_eq!(catalog.current_model().unwrap().as_deref(), Some("v1"));
-    assert!(uuid::Uuid::try_parse(catalog.id()).is_ok_and(|id| id.get_version_num() == 4), "{}", catalog.id());
-    let id = catalog.id().to_owned();
+    let id = catalog.id().unwrap();
+    assert!(uuid::Uuid::try_parse(&id).is_ok_and(|id| id.get_version_num() == 4), "{id}");
     drop(catalog);
-    assert_eq!(Catalog::open(dir.path()).unwrap().id(), id);
+    let catalog = Catalog::open(dir.path()).unwrap();
+    assert_eq!(catalog.id().unwrap(), id);
+    catalog.renew_id().unwrap();
+    assert_ne!(catalog.id().unwrap(), id);
 }
 
 #[test]

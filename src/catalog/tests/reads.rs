@@ -202,3 +202,41 @@ fn index_records_page_by_change_and_bring_back_what_changed() {
     assert_eq!(ids(&rest), ["b", "c"]);
     assert_eq!(rest[1].embeddings, [embedding(b'x')]);
 }
+
+#[test]
+fn a_slice_of_the_log_leaves_nothing_out_whatever_its_limits() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    for n in 0..30 {
+        upsert(&catalog, &format!("p{n}"));
+        if n % 4 == 0 {
+            catalog.write(|tx| tx.delete_product(&format!("p{n}"))).unwrap();
+        }
+    }
+    let all = catalog.changes_after(0, MAX_CHANGES).unwrap();
+    for (kinds, changes, bytes, look) in [
+        (vec![], 0, usize::MAX, 100),
+        (vec![], 3, usize::MAX, 100),
+        (vec![], 100, 1, 100),
+        (vec![], 100, 3_000, 7),
+        (vec![ChangeKind::ProductDeleted], 100, usize::MAX, 1),
+        (vec![ChangeKind::ProductDeleted], 1, usize::MAX, 3),
+        (vec![ChangeKind::ProductDeleted, ChangeKind::ProductUpserted], 2, 900, 0),
+        (vec![ChangeKind::ModelActivated], 100, usize::MAX, 5),
+    ] {
+        let limits = SliceLimits { changes, bytes, look };
+        let (mut found, mut after) = (Vec::new(), 0);
+        loop {
+            let slice = catalog.changes_slice(after, &kinds, limits).unwrap();
+            assert!(slice.changes.len() <= changes.max(1) && slice.through <= slice.last, "{limits:?}");
+            if slice.through == after {
+                assert_eq!(after, slice.last);
+                break;
+            }
+            after = slice.through;
+            found.extend(slice.changes);
+        }
+        let wanted = all.iter().filter(|change| kinds.is_empty() || kinds.contains(&change.kind));
+        assert_eq!(found, wanted.cloned().collect::<Vec<_>>(), "{kinds:?} {limits:?}");
+    }
+}

@@ -41,7 +41,7 @@ pub(in crate::index) fn dots(query: &[Block], codes: &[Block], positions: &[u32]
 }
 
 /// Dot product of two rows, the portable way.
-pub(in crate::index) fn dot(a: &[Block], b: &[Block]) -> i32 {
+fn dot(a: &[Block], b: &[Block]) -> i32 {
     let mut total = 0i32;
     for (a, b) in a.iter().zip(b) {
         total += a.0.iter().zip(&b.0).map(|(a, b)| i32::from(i16::from(*a) * i16::from(*b))).sum::<i32>();

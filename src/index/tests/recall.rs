@@ -109,3 +109,33 @@ fn equal_scores_come_in_order_of_product_id() {
         assert!(hits.iter().all(|hit| &*hit.image_id == "b"), "the catalog's first image");
     }
 }
+
+#[test]
+fn many_images_of_one_product_do_not_end_a_walk_before_others_are_found() {
+    let vectors = clustered(11, 6000, 32);
+    let index = Index::in_memory(config(32, 1000));
+    let mut rng = Pcg64::seed_from_u64(3);
+    for (i, vector) in vectors.iter().enumerate() {
+        // Every thousandth product has 150 views that hardly differ.
+        let views = if i % 1000 == 0 { 150 } else { 1 };
+        let view = |_| vector.iter().map(|value| value + 0.002 * gauss(&mut rng)).collect();
+        let views: Vec<Vec<f32>> = (0..views).map(view).map(unit).collect();
+        let names: Vec<String> = (0..views.len()).map(|n| n.to_string()).collect();
+        let images: Vec<(&str, Vec<f32>)> = names.iter().map(String::as_str).zip(views).collect();
+        let id = format!("p{i}");
+        index.apply(i as u64 + 1, &id, Some(product(&id, &images))).unwrap();
+    }
+    index.settle();
+    assert!(index.stats().graph_rows > 4000);
+    let (mut found, mut wanted) = (0, 0);
+    for k in [1, 2, 20] {
+        for query in (0..6).map(|n| &vectors[n * 1000]).chain(&vectors[1..20]) {
+            let exact = index.search(query, &SearchRequest { k, exact: true, ..SearchRequest::default() }).unwrap();
+            let hits = top(&index, query, k);
+            assert_eq!((hits.len(), exact.len()), (k, k));
+            found += ids(&hits).iter().filter(|id| ids(&exact).contains(*id)).count();
+            wanted += k;
+        }
+    }
+    assert!(found as f64 >= 0.97 * wanted as f64, "{found} of {wanted}");
+}
