@@ -2,7 +2,7 @@
 //! other, so that every node that follows the log switches at the same place in it.
 
 use super::ids::{MAX_LABEL_CHARS, validate_text};
-use super::{CatalogError, ChangeKind, ImageRef, Payload, PendingActivation, Tx, changes, codec, read};
+use super::{CatalogError, Change, ChangeKind, ImageRef, Payload, PendingActivation, Tx, changes, codec, read};
 use rusqlite::{Connection, OptionalExtension, params};
 
 impl Tx<'_> {
@@ -14,9 +14,7 @@ impl Tx<'_> {
             return Ok(false);
         }
         self.atomically(|tx| {
-            let payload = Payload { model_version: Some(version.into()), ..Payload::default() };
-            let kind = ChangeKind::ModelActivated;
-            let change = changes::append(tx.conn(), tx.now(), kind, (None, None), payload)?;
+            let change = tx.activation(version)?;
             tx.conn()
                 .prepare_cached("INSERT INTO model_activations (seq, version, at) VALUES (?1, ?2, ?3)")?
                 .execute(params![codec::to_i64(change.seq), version, change.at])?;
@@ -35,13 +33,17 @@ impl Tx<'_> {
         self.atomically(|tx| {
             tx.show(version)?;
             if before.is_some_and(|before| before != version) {
-                let payload = Payload { model_version: Some(version.into()), ..Payload::default() };
-                let kind = ChangeKind::ModelActivated;
-                let change = changes::append(tx.conn(), tx.now(), kind, (None, None), payload)?;
+                let change = tx.activation(version)?;
                 tx.made(change);
             }
             Ok(())
         })
+    }
+
+    /// Tells the log that `version` is shown from here on.
+    fn activation(&self, version: &str) -> Result<Change, CatalogError> {
+        let payload = Payload { model_version: Some(version.into()), ..Payload::default() };
+        changes::append(self.conn(), self.now(), ChangeKind::ModelActivated, (None, None), payload)
     }
 
     fn show(&mut self, version: &str) -> Result<(), CatalogError> {

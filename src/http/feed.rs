@@ -19,8 +19,10 @@ const DEFAULT_LIMIT: usize = 1_000;
 const MAX_WAIT_S: u64 = 60;
 /// What is left of the time a request may take when a wait ends.
 const REST: Duration = Duration::from_secs(5);
-/// Products of a snapshot at once, unless told, and at most.
-const PRODUCTS: (usize, usize) = (100, 1_000);
+/// Products of a snapshot at once, unless told.
+const DEFAULT_PRODUCTS: usize = 100;
+/// Most products of a snapshot at once.
+const MAX_PRODUCTS: usize = 1_000;
 
 /// The `after` to go on with.
 const NEXT_AFTER: HeaderName = HeaderName::from_static("feed-next-after");
@@ -105,7 +107,7 @@ pub(super) async fn snapshot(
     State(app): State<App>,
     Params(params): Params<SnapshotParams>,
 ) -> Result<Response, Problem> {
-    let limit = bounded("limit", params.limit.as_deref(), 1..=PRODUCTS.1)?.unwrap_or(PRODUCTS.0);
+    let limit = bounded("limit", params.limit.as_deref(), 1..=MAX_PRODUCTS)?.unwrap_or(DEFAULT_PRODUCTS);
     let page = app.service.feed_snapshot(params.cursor.as_deref(), limit).await?;
     let mut response = (headers(page.next_after, &page.catalog_id)?, page.lines).into_response();
     if let Some(cursor) = page.next_cursor.and_then(|cursor| HeaderValue::try_from(cursor).ok()) {

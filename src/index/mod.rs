@@ -521,7 +521,7 @@ impl Index {
     /// What is known of a product; `None` when it is not in the index.
     pub fn facets(&self, product_id: &str) -> Option<Arc<Facets>> {
         let state = self.shared.read();
-        Some(Arc::new(state.facets(&state.product(product_id)?)))
+        Some(Arc::new(state.facets(&state.product(product_id)?.coded)))
     }
 
     /// The images of a product with their vectors, as they are kept: rounded to half precision. `None` when it is not in the

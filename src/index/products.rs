@@ -1,7 +1,7 @@
 //! Products by slot, and slots by product id. Records are shared in chunks: a snapshot holds on to what there was while the
 //! index goes on changing.
 
-use super::kernel::int8;
+use super::kernel;
 use super::record::{self, Product, View};
 use crate::collections::{Chunks, Tables};
 use std::sync::Arc;
@@ -91,7 +91,7 @@ impl Products {
 
     /// Brings a record into the cache, without waiting for it.
     pub(super) fn fetch(&self, slot: u32) {
-        int8::fetch(self.records.get(slot).unwrap_or_default());
+        kernel::fetch(self.records.get(slot).unwrap_or_default());
     }
 
     /// The record of the product at `slot`.

@@ -43,11 +43,10 @@ impl Product {
     /// `None` for bytes that [`Product::encode`] did not make.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let view = View::new(bytes)?;
-        let terms = view.terms().collect::<Option<_>>()?;
+        let coded = view.coded()?;
         let (count, mut input) = view.images;
         let image = |_| input.image().map(|(id, row)| (Arc::from(id), row));
         let images = (0..count).map(image).collect::<Option<_>>()?;
-        let coded = Coded { terms, price: view.price };
         input.0.is_empty().then_some(Self { id: view.id.into(), seq: view.seq, coded, images })
     }
 }
@@ -84,6 +83,11 @@ impl<'a> View<'a> {
     pub(super) fn terms(&self) -> impl Iterator<Item = Option<u32>> + use<'a> {
         let (count, mut input) = self.terms;
         (0..count).map(move |_| u32::try_from(input.number()?).ok())
+    }
+
+    /// What is filtered on; `None` for what is no term.
+    pub(super) fn coded(&self) -> Option<Coded> {
+        Some(Coded { terms: self.terms().collect::<Option<_>>()?, price: self.price })
     }
 
     /// Ids of images and their rows, in the order of the catalog.

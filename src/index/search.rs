@@ -101,7 +101,7 @@ impl<'a> Best<'a> {
             let (image_id, _) = product.images().find(|(_, row)| *row == entry.row)?;
             let facets = match request.group_only {
                 true => state.group(&product),
-                false => state.facets(&state.products.get(entry.slot)?),
+                false => state.facets(&product.coded()?),
             };
             Some(Hit {
                 product_id: product.id.into(),
@@ -210,15 +210,10 @@ pub(super) fn search(state: &State, config: &IndexConfig, query: &[f32], request
     let best = match way {
         Way::Scan => scan(state, query, k, &allowed),
         Way::Pick(picked) => pick(state, query, k, &picked),
-        Way::Walk => {
-            // The nearest rows may be images of few products: then the walk has ended too early.
-            let bounded = walk(state, query, k, (ef, config.reach), &allowed);
-            let walked = bounded.or_else(|| walk(state, query, k, (ef, f32::INFINITY), &allowed));
-            walked.unwrap_or_else(|| match &allowed.filter {
-                Some(filter) => pick(state, query, k, &allowed.select(filter)),
-                None => scan(state, query, k, &allowed),
-            })
-        }
+        Way::Walk => walk(state, query, k, (ef, config.reach), &allowed).unwrap_or_else(|| match &allowed.filter {
+            Some(filter) => pick(state, query, k, &allowed.select(filter)),
+            None => scan(state, query, k, &allowed),
+        }),
     };
     best.into_hits(request)
 }
@@ -273,6 +268,7 @@ fn walk<'a>(
     let mut best = Best::new(state, k);
     let (wanted, rescored) = (rows_for(state, k).max(LEAST_WANTED), rescored(state, k));
     let everything = allowed.everything();
+    let mut was_bounded = false;
     for part in &state.parts {
         let Body::Sealed(segment) = &part.body else {
             scan_part(part, query, |slot| allowed.contains(slot), &mut best);
@@ -288,11 +284,19 @@ fn walk<'a>(
             false => segment.graph().search(query.vector, effort, accept),
         });
         match walked.flatten() {
-            Some(found) => rescore(part, segment, &found[..found.len().min(rescored)], query, &mut best),
+            Some(found) => {
+                was_bounded |= reach.is_finite() && found.len() >= wanted;
+                rescore(part, segment, &found[..found.len().min(rescored)], query, &mut best);
+            }
             None => compare(part, segment, (0..segment.len()).filter(|at| accept(*at)), rescored, query, &mut best),
         }
     }
-    (best.len() >= k).then_some(best)
+    match best.len() >= k {
+        true => Some(best),
+        // The nearest rows were images of few products, and the walk ended with them.
+        false if was_bounded => walk(state, query, k, (ef, f32::INFINITY), allowed),
+        false => None,
+    }
 }
 
 fn rescore(part: &Part, segment: &Segment, nearest: &[Near], query: &mut Query<'_>, best: &mut Best<'_>) {

@@ -20,7 +20,7 @@
 use super::codes::Codes;
 use super::graph::{Graph, Layer};
 use super::grow::Grown;
-use super::kernel::int8::{self, Block};
+use super::kernel::{self, int8::Block};
 use super::rows::{Part, RowId};
 use half::f16;
 use memmap2::{Advice, Mmap};
@@ -407,12 +407,12 @@ impl Segment {
 
     /// Brings into the cache what a hit at `position` will need, without waiting for it.
     pub(super) fn fetch(&self, position: usize) {
-        int8::fetch(&self.owners()[position..=position]);
-        int8::fetch(&self.ids()[position..=position]);
+        kernel::fetch(&self.owners()[position..=position]);
+        kernel::fetch(&self.ids()[position..=position]);
         if matches!(self.vectors, Vectors::Beside) {
             let all = &self.bytes.get()[self.section(self.footer.sections.len() - 1)];
             let bytes = self.footer.dimension * size_of::<f16>();
-            int8::fetch(&all[position * bytes..(position + 1) * bytes]);
+            kernel::fetch(&all[position * bytes..(position + 1) * bytes]);
         }
     }
 

@@ -6,7 +6,7 @@ use super::build::Built;
 use super::products::{Products, Records};
 use super::record::{Product, View};
 use super::rows::{Body, Part, RowId, Rows, halved};
-use crate::filter::{Columns, Facets, Terms};
+use crate::filter::{Coded, Columns, Facets, Terms};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -110,8 +110,8 @@ impl State {
         self.products.get(self.products.slot(product_id)?)
     }
 
-    pub(super) fn facets(&self, product: &Product) -> Facets {
-        self.columns.facets(&product.coded)
+    pub(super) fn facets(&self, coded: &Coded) -> Facets {
+        self.columns.facets(coded)
     }
 
     /// Facets of which only the group is known.

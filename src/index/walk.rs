@@ -3,7 +3,7 @@
 //! "Distance adaptive beam search for provably accurate graph-based nearest neighbor search", arXiv:2505.15636.
 
 use super::codes::Codes;
-use super::kernel::int8::{self, Block};
+use super::kernel::{self, int8::Block};
 use super::visited::Visited;
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -161,12 +161,12 @@ pub(super) fn beam<'a>(
             // A page table walk and a miss of the cache each: the more of them are under way at once, the better. All of
             // them took a fifth off the walk over 1,000,000 rows that eight at a time, as `dots` has them, left.
             for position in neighbours(next.position()).iter().copied().filter(|position| seen.insert(*position)) {
-                int8::fetch(codes.row(position));
+                kernel::fetch(codes.row(position));
                 fresh.push(position);
             }
             // Unless a nearer one is found, the next step goes from there.
             if let Some(after) = open.peek() {
-                int8::fetch(neighbours(after.position()));
+                kernel::fetch(neighbours(after.position()));
             }
             codes.dots(query, fresh, scores);
             for (&position, &score) in fresh.iter().zip(scores.iter()) {
@@ -176,7 +176,7 @@ pub(super) fn beam<'a>(
                 }
                 // Most likely the next step goes from there.
                 if open.peek().is_none_or(|nearest| candidate > *nearest) {
-                    int8::fetch(neighbours(position));
+                    kernel::fetch(neighbours(position));
                 }
                 open.push(candidate);
                 if accept(position as usize) {
@@ -198,6 +198,7 @@ pub(super) fn beam<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::kernel::int8;
 
     #[test]
     fn nearer_is_greater_and_of_equals_the_lower_position() {

@@ -1,6 +1,7 @@
 //! Dot products of signed bytes, exact in 32 bits. The way is chosen once, by what the processor has; all ways give the
 //! same integers. On aarch64 the portable way is what the compiler makes of it with NEON.
 
+use super::fetch;
 use std::sync::LazyLock;
 
 /// Values in a block: one cache line, one register of AVX-512.
@@ -40,17 +41,14 @@ pub(in crate::index) fn dots(query: &[Block], codes: &[Block], positions: &[u32]
     DOTS(query, codes, positions, out);
 }
 
-/// Dot product of two rows, the portable way.
-fn dot(a: &[Block], b: &[Block]) -> i32 {
-    let mut total = 0i32;
-    for (a, b) in a.iter().zip(b) {
-        total += a.0.iter().zip(&b.0).map(|(a, b)| i32::from(i16::from(*a) * i16::from(*b))).sum::<i32>();
-    }
-    total
-}
-
 fn portable(query: &[Block], codes: &[Block], positions: &[u32], out: &mut Vec<i32>) {
-    each(query.len(), codes, positions, out, |row| dot(query, row));
+    each(query.len(), codes, positions, out, |row| {
+        let mut total = 0i32;
+        for (a, b) in query.iter().zip(row) {
+            total += a.0.iter().zip(&b.0).map(|(a, b)| i32::from(i16::from(*a) * i16::from(*b))).sum::<i32>();
+        }
+        total
+    });
 }
 
 /// Hands each row to `dot`, others fetched meanwhile.
@@ -65,21 +63,6 @@ fn each(width: usize, codes: &[Block], positions: &[u32], out: &mut Vec<i32>, do
         }
         dot(row(*position))
     }));
-}
-
-/// Brings what is there into the cache, without waiting for it.
-#[inline(always)]
-pub(in crate::index) fn fetch<T>(values: &[T]) {
-    #[cfg(target_arch = "x86_64")]
-    for offset in (0..size_of_val(values)).step_by(LANES) {
-        // SAFETY: a hint; SSE is part of x86-64, and the address lies in the slice.
-        unsafe {
-            let line = values.as_ptr().cast::<i8>().add(offset);
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line);
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = values;
 }
 
 #[cfg(target_arch = "x86_64")]

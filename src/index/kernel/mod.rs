@@ -57,6 +57,24 @@ pub(super) fn check_unit(vector: &[f32], dimension: usize) -> Result<(), IndexEr
     if (length - 1.0).abs() <= UNIT_TOLERANCE { Ok(()) } else { Err(IndexError::NotUnit { received: length }) }
 }
 
+/// Bytes of a line of the cache.
+const LINE: usize = 64;
+
+/// Brings what is there into the cache, without waiting for it.
+#[inline(always)]
+pub(super) fn fetch<T>(values: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for offset in (0..size_of_val(values)).step_by(LINE) {
+        // SAFETY: a hint; SSE is part of x86-64, and the address lies in the slice.
+        unsafe {
+            let line = values.as_ptr().cast::<i8>().add(offset);
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line);
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
