@@ -76,7 +76,7 @@ fn check(index: &Index, expected: &BTreeMap<String, u64>) {
     assert!(hits.iter().all(|hit| hit.facets.price == Some(expected[&*hit.product_id] as f64)));
     // And through the graphs, each by its own vector.
     for id in expected.keys().take(50) {
-        let own = index.images(id).unwrap().remove(0);
+        let own = index.product(id, true).unwrap().images.remove(0);
         let hits = index.search(&own.embedding, &SearchRequest { k: 1, ..SearchRequest::default() }).unwrap();
         assert_eq!(&*hits[0].product_id, id);
     }

@@ -30,6 +30,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .peer_python import EFFORT
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 #: Longest wait for a server to be ready.
 READY_S = 120
@@ -98,6 +100,7 @@ class Systems:
         """The server's command line."""
         if name == "vitrine":
             own = ["serve", "--listen", f"127.0.0.1:{port}", "--data-dir", str(data), "--log", "warn"]
+            own += ["--search-candidates", str(EFFORT)]
             return [str(self.args.vitrine.resolve()), *own, *self.engine()]
         peer = [sys.executable, "-m", "scripts.bench.peer_python.app", "--port", str(port), "--data", str(data)]
         peer += ["--file", "model.int8.onnx" if self.args.precision == "int8" else "model.onnx"]

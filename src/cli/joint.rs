@@ -58,6 +58,7 @@ fn service_config(settings: &ServiceSettings, in_flight: usize) -> ServiceConfig
         writes: lane(work.write_queue, work.bulk_wait_ms),
         vectors_on_disk: settings.data.index_vectors == IndexVectors::Disk,
         index_build_memory: settings.data.index_build_bytes,
+        search_candidates: settings.data.search_candidates.into(),
         rebuild_index: false,
     }
 }

@@ -16,7 +16,9 @@ const TAG_BYTES: usize = 16;
 /// # Errors
 /// 500 when the value does not serialize, which none of ours does.
 pub(super) fn json_or_304(request: &HeaderMap, value: &impl Serialize) -> Result<Response, Problem> {
-    let body = serde_json::to_vec(value).map_err(Problem::internal)?;
+    // Room for a page of similar products: growing to it from nothing copies it over and over.
+    let mut body = Vec::with_capacity(4 << 10);
+    serde_json::to_writer(&mut body, value).map_err(Problem::internal)?;
     let hash = Sha256::digest(&body);
     let tag = hash.get(..TAG_BYTES).map(hex::encode).unwrap_or_default();
     let json = [(header::CONTENT_TYPE, "application/json")];

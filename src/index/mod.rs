@@ -154,13 +154,13 @@ pub struct SearchRequest<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hit {
     /// The product.
-    pub product_id: Arc<str>,
+    pub product_id: String,
     /// Its image nearest to the query; of equals, the first of the catalog.
-    pub image_id: Arc<str>,
+    pub image_id: String,
     /// Cosine similarity, -1 to 1.
     pub score: f32,
     /// The product's facets, as they were when the search ran; see [`SearchRequest::group_only`].
-    pub facets: Arc<Facets>,
+    pub facets: Facets,
 }
 
 /// A vector or a product the index does not take, or a file it could not write or read.
@@ -518,22 +518,21 @@ impl Index {
         (state.seq, state.products.len(), state.live_rows())
     }
 
-    /// What is known of a product; `None` when it is not in the index.
-    pub fn facets(&self, product_id: &str) -> Option<Arc<Facets>> {
-        let state = self.shared.read();
-        Some(Arc::new(state.facets(&state.product(product_id)?.coded)))
-    }
-
-    /// The images of a product with their vectors, as they are kept: rounded to half precision. `None` when it is not in the
-    /// index, empty when it has no image.
-    pub fn images(&self, product_id: &str) -> Option<Vec<IndexedImage>> {
+    /// What the index holds of a product: its vectors as they are kept, rounded to half precision, and its facets, or of these
+    /// its group alone. `None` when it is not in the index; without images when it has none.
+    pub fn product(&self, product_id: &str, group_only: bool) -> Option<IndexedProduct> {
         let state = self.shared.read();
         let slot = state.products.slot(product_id)?;
-        let image = |(image_id, row): &(Arc<str>, u64)| {
-            let embedding = state.with_vector(slot, *row, rows::widened)?;
-            Some(IndexedImage { image_id: image_id.to_string(), embedding })
+        let product = state.products.view(slot)?;
+        let image = |(image_id, row): (&str, u64)| {
+            let embedding = state.with_vector(slot, row, rows::widened)?;
+            Some(IndexedImage { image_id: image_id.to_owned(), embedding })
         };
-        Some(state.product(product_id)?.images.iter().filter_map(image).collect())
+        Some(IndexedProduct {
+            product_id: product_id.to_owned(),
+            facets: state.facets_of(&product, group_only)?,
+            images: product.images().filter_map(image).collect(),
+        })
     }
 
     /// Writes a snapshot of this moment: to a temporary file, synced, then renamed; older ones beyond

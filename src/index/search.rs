@@ -12,7 +12,6 @@ use crate::filter::Compiled;
 use half::f16;
 use roaring::RoaringBitmap;
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 /// Products a filter is tried on to estimate how many it lets pass.
 const SAMPLE: usize = 512;
@@ -99,15 +98,11 @@ impl<'a> Best<'a> {
         let hit = |entry: &Entry| {
             let product = state.products.view(entry.slot)?;
             let (image_id, _) = product.images().find(|(_, row)| *row == entry.row)?;
-            let facets = match request.group_only {
-                true => state.group(&product),
-                false => state.facets(&product.coded()?),
-            };
             Some(Hit {
-                product_id: product.id.into(),
-                image_id: image_id.into(),
+                product_id: product.id.to_owned(),
+                image_id: image_id.to_owned(),
                 score: entry.score,
-                facets: Arc::new(facets),
+                facets: state.facets_of(&product, request.group_only)?,
             })
         };
         self.entries.iter().filter(enough).filter_map(hit).collect()

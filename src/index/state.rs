@@ -6,7 +6,7 @@ use super::build::Built;
 use super::products::{Products, Records};
 use super::record::{Product, View};
 use super::rows::{Body, Part, RowId, Rows, halved};
-use crate::filter::{Coded, Columns, Facets, Terms};
+use crate::filter::{Columns, Facets, Terms};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -110,13 +110,13 @@ impl State {
         self.products.get(self.products.slot(product_id)?)
     }
 
-    pub(super) fn facets(&self, coded: &Coded) -> Facets {
-        self.columns.facets(coded)
-    }
-
-    /// Facets of which only the group is known.
-    pub(super) fn group(&self, product: &View<'_>) -> Facets {
-        Facets { group_id: self.columns.group_id(product.terms().flatten()), ..Facets::default() }
+    /// The facets of a product, or of these its group alone; `None` for a record that cannot be read.
+    pub(super) fn facets_of(&self, product: &View<'_>, group_only: bool) -> Option<Facets> {
+        if group_only {
+            let group_id = self.columns.group_id(product.terms().flatten());
+            return Some(Facets { group_id, ..Facets::default() });
+        }
+        Some(self.columns.facets(&product.coded()?))
     }
 
     /// Live rows.

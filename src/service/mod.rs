@@ -51,6 +51,8 @@ struct Core {
     second: Mutex<Option<Analyzer>>,
     /// Loaded and tested when its activation was ordered, until the background takes it.
     loaded: Mutex<Option<Model>>,
+    /// Of searches that may be brief.
+    pace: read::Pace,
 }
 
 /// One piece of work on its thread: how long its stages took, recorded by the request's task; and whether it is wanted.
@@ -97,7 +99,7 @@ impl Service {
         T: Send + 'static,
         F: FnOnce(&Core, &mut Run<'_>) -> Result<T, ServiceError> + Send + 'static,
     {
-        self.run(&self.photos, lane, work).await
+        self.run(&self.photos, lane, false, work).await
     }
 
     /// Runs `work` where the store is read and the index searched: never behind an inference.
@@ -106,10 +108,11 @@ impl Service {
         T: Send + 'static,
         F: FnOnce(&Core, &mut Run<'_>) -> Result<T, ServiceError> + Send + 'static,
     {
-        self.run(&self.reads, Lane::Interactive, work).await
+        self.run(&self.reads, Lane::Interactive, false, work).await
     }
 
-    async fn run<T, F>(&self, scheduler: &Scheduler, lane: Lane, work: F) -> Result<T, ServiceError>
+    /// Runs `work` on a thread of `scheduler`; what is brief may run on this one ([`Scheduler::run_brief`]).
+    async fn run<T, F>(&self, scheduler: &Scheduler, lane: Lane, is_brief: bool, work: F) -> Result<T, ServiceError>
     where
         T: Send + 'static,
         F: FnOnce(&Core, &mut Run<'_>) -> Result<T, ServiceError> + Send + 'static,
@@ -119,7 +122,8 @@ impl Service {
             let mut run = Run::new(ticket);
             (work(&core, &mut run), run.stages)
         };
-        let (result, stages) = scheduler.run(lane, job).await?;
+        let (result, stages) =
+            if is_brief { scheduler.run_brief(lane, job).await? } else { scheduler.run(lane, job).await? };
         for (stage, took) in stages {
             self.metrics.stage(stage, took);
         }

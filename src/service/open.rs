@@ -1,6 +1,7 @@
 //! Opening and closing: store, model and index, in the order that leaves nothing half done.
 
 use super::bundles::Bundles;
+use super::read::Pace;
 use super::{Core, ModelInfo, Service, ServiceError, Status, follow};
 use crate::analyzer::Analyzer;
 use crate::catalog::Catalog;
@@ -37,6 +38,8 @@ pub struct ServiceConfig {
     pub vectors_on_disk: bool,
     /// See [`IndexConfig::build_memory`].
     pub index_build_memory: usize,
+    /// See [`IndexConfig::ef_search`].
+    pub search_candidates: usize,
     /// Removes the index first and fills it from the store.
     pub rebuild_index: bool,
 }
@@ -55,6 +58,7 @@ impl Service {
         let settings = IndexConfig {
             vectors_on_disk: config.vectors_on_disk,
             build_memory: config.index_build_memory,
+            ef_search: config.search_candidates,
             ..IndexConfig::default()
         };
         let version = catalog.current_model()?;
@@ -74,7 +78,7 @@ impl Service {
         tracing::info!(version = model.version(), engine, %precision, reason, "model loaded");
         let follower = follow::Follower::open(&dir, settings, index, Analyzer::new(model), &catalog)?;
         let (second, loaded) = (Mutex::new(None), Mutex::new(None));
-        let core = Arc::new(Core { catalog, follower, limits: config.limits, second, loaded });
+        let core = Arc::new(Core { catalog, follower, limits: config.limits, second, loaded, pace: Pace::default() });
         let threads = |name, config| Scheduler::new(name, config).map_err(ServiceError::Threads);
         // One writer: the store has one transaction at a time, and a second thread would only wait for it.
         let writes = SchedulerConfig { threads: 1, interactive: config.writes, bulk: config.writes, nice: 0 };

@@ -223,7 +223,7 @@ impl Service {
         P: FnOnce(&Core) -> Result<T, ServiceError> + Send + 'static,
         F: FnOnce(&mut Tx<'_>, T) -> Result<StoredResponse, ServiceError> + Send + 'static,
     {
-        self.run(&self.writes, Lane::Interactive, move |core, run| {
+        self.run(&self.writes, Lane::Interactive, false, move |core, run| {
             let prepared = run.time("stage", || prepare(core))?;
             let outcome = run.time("commit", || core.catalog.write_once(once.as_ref(), |tx| work(tx, prepared)))?;
             Ok(match outcome {

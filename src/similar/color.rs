@@ -36,6 +36,11 @@ impl ColorMode {
         })
     }
 
+    /// True when it is said in terms of the query's own colors.
+    pub(super) fn is_relative(self) -> bool {
+        matches!(self, Self::Same | Self::Different)
+    }
+
     /// The mode as a filter; `None` lets everything pass. Fails when the query's colors are asked for and not known.
     pub(super) fn filter(self, query: &Facets) -> Result<Option<Filter>, SimilarError> {
         let of_query = || {

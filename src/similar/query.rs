@@ -85,6 +85,20 @@ impl SimilarQuery {
         fingerprint
     }
 
+    /// True when the query's own colors and attributes matter.
+    pub fn compares_facets(&self) -> bool {
+        !self.is_plain() || self.explain || self.color.is_relative()
+    }
+
+    /// True when the answer takes one short walk through the index an image: the nearest of all products, few of them.
+    pub fn is_brief(&self) -> bool {
+        /// Items of this page and those before.
+        const FEW: usize = 64;
+        let given = self.cursor.as_ref().map_or(0, |cursor| cursor.given as usize);
+        let filters = self.filter.is_some() || self.color != ColorMode::Any;
+        self.is_plain() && !self.is_diverse() && !self.explain && !filters && given.saturating_add(self.limit) <= FEW
+    }
+
     /// True when items are put in an order of their own.
     pub(super) fn is_diverse(&self) -> bool {
         self.diversity > 0.0

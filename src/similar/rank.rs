@@ -7,10 +7,9 @@ use super::query::SimilarQuery;
 use super::{DIVERSITY_POOL, Explain, MAX_QUERY_IMAGES, RERANK_POOL, SimilarError, SimilarItem, SimilarPage, Source};
 use crate::color::BasicColor;
 use crate::filter::{Facets, Filter};
-use crate::index::{Hit, Index, IndexedImage, SearchRequest};
+use crate::index::{Hit, Index, IndexedProduct, SearchRequest};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 /// What a source comes to: the vectors to search with and what is left out.
 struct Probe {
@@ -68,16 +67,16 @@ fn probe(index: &Index, query: &SimilarQuery) -> Result<Probe, SimilarError> {
             Probe { vectors: vec![embedding.clone()], facets: facets.clone(), own: Vec::new(), own_groups: Vec::new() }
         }
         Source::Product(id) => {
-            let (images, facets) = known(index, id)?;
+            let IndexedProduct { images, facets, .. } = known(index, query, id)?;
             let images = images.into_iter().take(MAX_QUERY_IMAGES);
             Probe {
                 vectors: images.map(|image| image.embedding).collect(),
                 own_groups: facets.group_id.iter().cloned().collect(),
-                facets: (*facets).clone(),
+                facets,
                 own: vec![id.clone()],
             }
         }
-        Source::Basket(ids) => basket(index, ids)?,
+        Source::Basket(ids) => basket(index, query, ids)?,
     };
     if query.group_by.is_none() {
         probe.own_groups.clear();
@@ -85,26 +84,25 @@ fn probe(index: &Index, query: &SimilarQuery) -> Result<Probe, SimilarError> {
     Ok(probe)
 }
 
-fn known(index: &Index, id: &str) -> Result<(Vec<IndexedImage>, Arc<Facets>), SimilarError> {
+/// A product of the index with at least one image, and as much of its facets as the query looks at.
+fn known(index: &Index, query: &SimilarQuery, id: &str) -> Result<IndexedProduct, SimilarError> {
     let product_id = || id.to_owned();
-    let (Some(images), Some(facets)) = (index.images(id), index.facets(id)) else {
-        return Err(SimilarError::UnknownProduct { product_id: product_id() });
-    };
-    if images.is_empty() {
-        return Err(SimilarError::NoImage { product_id: product_id() });
+    match index.product(id, !query.compares_facets()) {
+        None => Err(SimilarError::UnknownProduct { product_id: product_id() }),
+        Some(product) if product.images.is_empty() => Err(SimilarError::NoImage { product_id: product_id() }),
+        Some(product) => Ok(product),
     }
-    Ok((images, facets))
 }
 
 /// The direction all products of a basket have in common. The dot product with it is, up to a factor, the mean
 /// similarity to them. Searching for each and taking the best would let one product of the basket fill the page.
-fn basket(index: &Index, ids: &[String]) -> Result<Probe, SimilarError> {
+fn basket(index: &Index, query: &SimilarQuery, ids: &[String]) -> Result<Probe, SimilarError> {
     let mut sum = vec![0.0f32; index.config().dimension];
     let mut facets = Facets::default();
     let mut own_groups = Vec::new();
     let mut first = None;
     for id in ids {
-        let (images, of_product) = known(index, id)?;
+        let IndexedProduct { images, facets: of_product, .. } = known(index, query, id)?;
         let mut mean = vec![0.0f32; sum.len()];
         for image in &images {
             add(&mut mean, &image.embedding);
@@ -176,21 +174,11 @@ fn candidates(
         ef: None,
         group_only: query.is_plain() && !query.explain,
     };
-    let mut complete = true;
-    let mut best: HashMap<Arc<str>, Hit> = HashMap::new();
-    for vector in &probe.vectors {
-        let hits = index.search(vector, &request)?;
-        complete &= hits.len() < k;
-        for hit in hits {
-            match best.get_mut(&hit.product_id) {
-                Some(known) if known.score >= hit.score => {}
-                Some(known) => *known = hit,
-                None => drop(best.insert(hit.product_id.clone(), hit)),
-            }
-        }
-    }
-    let mut found: Vec<Candidate> = best
-        .into_values()
+    let lists = probe.vectors.iter().map(|vector| index.search(vector, &request));
+    let lists = lists.collect::<Result<Vec<_>, _>>()?;
+    let complete = lists.iter().all(|hits| hits.len() < k);
+    let mut found: Vec<Candidate> = best_of(lists)
+        .into_iter()
         .map(|hit| Candidate { score: score(query, &probe.facets, &hit), hit, redundancy: None })
         .filter(|found| query.min_score.is_none_or(|min| found.score >= min))
         .collect();
@@ -200,6 +188,22 @@ fn candidates(
         found.truncate(k);
     }
     Ok((found, complete))
+}
+
+/// Each product once, at its best.
+fn best_of(mut lists: Vec<Vec<Hit>>) -> Vec<Hit> {
+    if lists.len() == 1 {
+        return lists.swap_remove(0);
+    }
+    let mut best: HashMap<String, Hit> = HashMap::new();
+    for hit in lists.into_iter().flatten() {
+        match best.get_mut(&hit.product_id) {
+            Some(known) if known.score >= hit.score => {}
+            Some(known) => *known = hit,
+            None => drop(best.insert(hit.product_id.clone(), hit)),
+        }
+    }
+    best.into_values().collect()
 }
 
 fn order(a: (f32, &str), b: (f32, &str)) -> Ordering {
@@ -266,8 +270,8 @@ fn grouped(mut found: Vec<Candidate>, query: &SimilarQuery) -> Vec<Candidate> {
 fn diverse(index: &Index, query: &SimilarQuery, mut found: Vec<Candidate>, count: usize) -> Vec<Candidate> {
     found.truncate(DIVERSITY_POOL);
     let vector = |found: &Candidate| {
-        let images = index.images(&found.hit.product_id)?;
-        Some(images.into_iter().find(|image| image.image_id == *found.hit.image_id)?.embedding)
+        let images = index.product(&found.hit.product_id, true)?.images;
+        Some(images.into_iter().find(|image| image.image_id == found.hit.image_id)?.embedding)
     };
     let (found, vectors): (Vec<_>, Vec<_>) =
         found.into_iter().filter_map(|found| vector(&found).map(|vector| (found, vector))).unzip();
@@ -279,7 +283,7 @@ fn after_cursor(mut found: Vec<Candidate>, query: &SimilarQuery) -> Vec<Candidat
     let Some(cursor) = &query.cursor else { return found };
     let start = if query.is_diverse() {
         // Not in order of score: after that item, or as many as there were before, where it is gone.
-        let last = found.iter().position(|found| *found.hit.product_id == *cursor.product_id);
+        let last = found.iter().position(|found| found.hit.product_id == cursor.product_id);
         last.map_or(cursor.given as usize, |last| last + 1).min(found.len())
     } else {
         let last = (cursor.score, cursor.product_id.as_str());
@@ -305,16 +309,16 @@ fn page(
             seq,
             given: u32::try_from(given + found.len()).unwrap_or(u32::MAX),
             score: last.score,
-            product_id: last.hit.product_id.to_string(),
+            product_id: last.hit.product_id.clone(),
         };
         cursor.encode()
     });
     let item = |Candidate { hit, score, redundancy }: Candidate| SimilarItem {
         explain: query.explain.then(|| explain(query, &probe.facets, &hit, redundancy)),
-        product_id: hit.product_id.to_string(),
+        product_id: hit.product_id,
         score,
-        image_id: hit.image_id.to_string(),
-        group_id: hit.facets.group_id.clone(),
+        image_id: hit.image_id,
+        group_id: hit.facets.group_id,
     };
     SimilarPage {
         items: found.into_iter().map(item).collect(),

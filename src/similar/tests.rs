@@ -416,16 +416,16 @@ proptest! {
         let group_by = group.then_some(GroupBy::Group);
         let params = SimilarParams { filter: Some(filter), group_by, ..SimilarParams::default() };
         let all = pages(&index, &Source::Product("p02".to_owned()), &params, limit);
-        let queries = index.images("p02").unwrap();
-        let own_group = index.facets("p02").unwrap().group_id.clone();
+        let queries = index.product("p02", true).unwrap().images;
+        let own_group = index.product("p02", true).unwrap().facets.group_id;
         let mut expected: Vec<(String, f32, Option<String>)> = Vec::new();
         for i in 0..60 {
             let id = format!("p{i:02}");
-            let facets = index.facets(&id).unwrap();
+            let facets = index.product(&id, false).unwrap().facets;
             if id == "p02" || !checked.matches(&facets) || group && facets.group_id == own_group {
                 continue;
             }
-            let theirs = index.images(&id).unwrap();
+            let theirs = index.product(&id, true).unwrap().images;
             let pairs = queries.iter().flat_map(|a| theirs.iter().map(move |b| (a, b)));
             let score = pairs.map(|(a, b)| a.embedding.iter().zip(&b.embedding).map(|(a, b)| a * b).sum::<f32>());
             expected.push((id, score.fold(-1.0, f32::max), facets.group_id.clone()));

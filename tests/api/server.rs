@@ -105,6 +105,7 @@ async fn open(data: &Path, models_dir: &Path, bulk_queue: usize) -> Arc<Service>
     let config = ServiceConfig {
         vectors_on_disk: false,
         index_build_memory: 1 << 30,
+        search_candidates: 192,
         rebuild_index: false,
         data_dir: data.to_path_buf(),
         models_dir: models_dir.to_path_buf(),

@@ -26,12 +26,10 @@ import orjson
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 
-from . import look
+from . import EFFORT, look
 
 DIMENSION = 256
 CONNECTIONS, CANDIDATES = 16, 128
-#: Candidates of a search: recall at 10 of about 0.98 at 100,000 products.
-EFFORT = 64
 
 
 class Catalog:

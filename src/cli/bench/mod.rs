@@ -19,7 +19,7 @@ mod target;
 
 pub(super) use engine::BareEngine;
 
-use super::{CliError, import, joint, runtime};
+use super::{CliError, import, joint};
 use crate::config::{ModelConfig, PhotoConfig, WorkConfig};
 use clap::{Args, ValueEnum};
 use figures::Figures;
@@ -48,7 +48,7 @@ pub(super) struct BenchArgs {
     /// How long the overload lasts, in seconds
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
     overload_seconds: u64,
-    /// A running server, e.g. http://127.0.0.1:8080, instead of one of its own; products `bench-…` are written to it
+    /// A running server, e.g. http://127.0.0.1:8080 (not https), instead of one of its own; products `bench-…` are written to it
     #[arg(long, env = "VITRINE_URL")]
     url: Option<String>,
     /// API key for it, with the scopes ingest and search
@@ -129,7 +129,9 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), CliError> {
         overload: Duration::from_secs(args.overload_seconds),
         threads,
     };
-    runtime()?.block_on(bench.run(&args.parts, &mut figures))?;
+    // One thread: a client that is woken on another core takes it from the server.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
+    runtime.block_on(bench.run(&args.parts, &mut figures))?;
     print!("{}", report::text(&figures));
     if let Some(path) = &args.json {
         let json = serde_json::to_vec_pretty(&figures).map_err(std::io::Error::from)?;

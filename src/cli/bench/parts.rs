@@ -2,11 +2,11 @@
 
 use super::Part;
 use super::figures::{Figures, Idle, Latency, Overload, Similar, Storefront, median};
-use super::load::{Answer, Client, Request, closed, first, open};
+use super::load::{Answer, Client, Requests, closed, first, open};
 use super::target::Target;
 use crate::cli::{CliError, joint};
 use bytes::Bytes;
-use reqwest::Method;
+use hyper::Method;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -97,7 +97,7 @@ impl Bench<'_> {
     /// Products, and an image of some, so that searches find something.
     async fn prepare(&self, images: &AtomicU64) -> Result<(), CliError> {
         let body = Bytes::from_static(br#"{"title": "bench"}"#);
-        let product: Request =
+        let product: Requests =
             Arc::new(move |n| (Method::PUT, format!("/v1/products/bench-{n}"), Some((JSON, body.clone()))));
         self.send_all(&product, PRODUCTS, "a product").await?;
         let uploads = self.uploads_from(images.fetch_add(SEARCHED, Ordering::Relaxed));
@@ -105,7 +105,7 @@ impl Bench<'_> {
     }
 
     /// Sends the first `count` requests, over as many connections as uploads have; all must be good.
-    async fn send_all(&self, request: &Request, count: u64, what: &str) -> Result<(), CliError> {
+    async fn send_all(&self, request: &Requests, count: u64, what: &str) -> Result<(), CliError> {
         let answers = first(&self.client, UPLOADS_PER_THREAD * self.threads, count, request).await;
         match answers.iter().find(|answer| !answer.is_good()) {
             Some(Answer { status, .. }) => Err(CliError::Server(format!("{what} was not taken: status {status}"))),
@@ -114,7 +114,7 @@ impl Bench<'_> {
     }
 
     /// Upload `n` after the first `before`.
-    fn uploads_from(&self, before: u64) -> Request {
+    fn uploads_from(&self, before: u64) -> Requests {
         let photo = self.photo();
         Arc::new(move |n| {
             let n = before + n;
@@ -155,7 +155,7 @@ impl Bench<'_> {
         }
     }
 
-    fn search(&self) -> Request {
+    fn search(&self) -> Requests {
         let ids = self.ids.clone().unwrap_or_else(|| (0..SEARCHED).map(|n| format!("bench-{n}")).collect());
         let path = |id: &String| format!("/v1/products/{}/similar?limit=20", joint::segment(id));
         let paths: Vec<String> = ids.iter().map(path).collect();
@@ -199,7 +199,7 @@ impl Bench<'_> {
 
     async fn overload(&self, figures: &mut Figures) -> Overload {
         let photo = self.photo();
-        let request: Request = Arc::new(move |n| (Method::POST, "/v1/analyze".into(), Some((PHOTO, photo(n)))));
+        let request: Requests = Arc::new(move |n| (Method::POST, "/v1/analyze".into(), Some((PHOTO, photo(n)))));
         let (rest, seconds) = closed(&self.client, 2 * self.threads, self.window, &request).await;
         let capacity = good("overload", &rest, figures) as f64 / seconds;
         let one_by_one = first(&self.client, 1, AT_REST, &request).await;
@@ -237,7 +237,7 @@ impl Bench<'_> {
     }
 
     /// Seconds since `ended` until one photo is answered in at most half as much again as at rest.
-    async fn recovery(&self, request: &Request, at_rest: f64, ended: Instant) -> Option<f64> {
+    async fn recovery(&self, request: &Requests, at_rest: f64, ended: Instant) -> Option<f64> {
         for n in 0.. {
             if ended.elapsed() > RECOVERY {
                 break;

@@ -62,7 +62,7 @@ fn a_snapshot_brings_everything_back() {
     }
     // Replay of what is in already changes nothing, also of what was deleted since.
     again.apply(1, "p0", Some(product("p0", &[("a", clustered(2, 1, 16).remove(0))]))).unwrap();
-    assert!(again.facets("p0").is_none());
+    assert!(again.product("p0", true).is_none());
     assert_eq!(again.stats().products, 235);
 }
 
@@ -142,7 +142,7 @@ fn of_a_torn_or_flipped_segment_the_products_are_named_and_can_be_brought_again(
         assert_eq!(healed, expected);
         // One that was gone before stays gone.
         index.apply(1, "p0", Some(product("p0", &[("a", vectors[0].clone())]))).unwrap();
-        assert!(index.facets("p0").is_none());
+        assert!(index.product("p0", true).is_none());
         drop(index);
         for file in fs::read_dir(dir.path()).unwrap() {
             fs::remove_file(file.unwrap().path()).unwrap();
@@ -202,7 +202,7 @@ fn vectors_on_disk_give_the_same_answers() {
         assert_eq!(top(&again, &query, 30), top(&index, &query, 30));
         assert_eq!(exact(&again, &query), exact(&index, &query));
     }
-    assert_eq!(again.images("p100"), index.images("p100"));
+    assert_eq!(again.product("p100", false), index.product("p100", false));
 }
 
 #[test]

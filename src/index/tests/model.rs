@@ -73,8 +73,7 @@ fn check(index: &Index, model: &BTreeMap<String, IndexedProduct>, query: &[f32])
         }
     }
     for (id, product) in model {
-        assert_eq!(index.images(id).unwrap(), product.images);
-        assert_eq!(*index.facets(id).unwrap(), product.facets);
+        assert_eq!(index.product(id, false).as_ref(), Some(product));
     }
     let stats = index.stats();
     assert_eq!(stats.products, model.len());
@@ -138,7 +137,7 @@ fn an_older_change_that_comes_late_does_not_bring_a_product_back() {
     let index = Index::in_memory(config(DIMENSION, 100));
     index.apply(7, "p", None).unwrap();
     index.apply(6, "p", Some(put("p", 0, &[1]))).unwrap();
-    assert!(index.facets("p").is_none());
+    assert!(index.product("p", true).is_none());
     // Another product's older change is not lost for it.
     index.apply(5, "q", Some(put("q", 0, &[1]))).unwrap();
     assert_eq!(ids(&top(&index, &vector(1), 5)), ["q"]);
@@ -154,7 +153,7 @@ fn a_metadata_change_touches_no_vector() {
     let before = index.stats();
     index.apply(2, "p", Some(put("p", 3, &[1, 2]))).unwrap();
     let after = index.stats();
-    assert_eq!(index.facets("p").unwrap().price, Some(3.0));
+    assert_eq!(index.product("p", false).unwrap().facets.price, Some(3.0));
     assert_eq!((before.dead_rows, before.scanned_rows), (after.dead_rows, after.scanned_rows));
     index.apply(3, "p", Some(put("p", 3, &[1]))).unwrap();
     assert_eq!(index.stats().dead_rows, 1);
