@@ -3,8 +3,10 @@
 
 use crate::http::HttpLimits;
 use crate::index::IndexConfig;
+use crate::jobs::{FileAccess, SourceConfig};
 use crate::model::{EngineChoice, EngineConfig, Precision, Provider};
 use crate::photo::{FetchConfig, Limits};
+use crate::service::JobsConfig;
 use clap::{Args, ValueEnum};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -251,6 +253,69 @@ fn cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
+/// Bulk jobs.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Jobs")]
+pub struct JobSettings {
+    /// Folders below which manifests may name files, `:` between them [default: none]
+    #[arg(long = "file-roots", env = "VITRINE_FILE_ROOTS", value_parser = file_access, value_name = "FOLDERS",
+          default_value = "", hide_default_value = true)]
+    pub file_access: FileAccess,
+    /// Photos of jobs that are fetched at a time, ahead of those that are looked at
+    #[arg(long, env = "VITRINE_JOB_FETCHES", default_value_t = Self::default().job_fetches)]
+    pub job_fetches: NonZeroUsize,
+    /// Photos of jobs that are fetched at a time from one host
+    #[arg(long, env = "VITRINE_JOB_FETCHES_PER_HOST", default_value_t = Self::default().job_fetches_per_host)]
+    pub job_fetches_per_host: NonZeroUsize,
+    /// How often a photo of a job is asked for, where asking again may help
+    #[arg(long, env = "VITRINE_JOB_ATTEMPTS", default_value_t = Self::default().job_attempts,
+          value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub job_attempts: u32,
+    /// Bytes of photos of jobs that are fetched and not stored yet
+    #[arg(long, env = "VITRINE_JOB_BUFFERED_BYTES", default_value_t = Self::default().job_buffered_bytes)]
+    pub job_buffered_bytes: usize,
+    /// Longest manifest, in bytes
+    #[arg(long, env = "VITRINE_MAX_MANIFEST_BYTES", default_value_t = Self::default().max_manifest_bytes)]
+    pub max_manifest_bytes: u64,
+}
+
+impl Default for JobSettings {
+    fn default() -> Self {
+        let SourceConfig { per_host, attempts, .. } = SourceConfig::default();
+        Self {
+            file_access: FileAccess::Below(Vec::new()),
+            job_fetches: NonZeroUsize::MIN.saturating_add(31),
+            job_fetches_per_host: NonZeroUsize::new(per_host).unwrap_or(NonZeroUsize::MIN),
+            job_attempts: attempts,
+            job_buffered_bytes: 256 << 20,
+            max_manifest_bytes: 4 << 30,
+        }
+    }
+}
+
+#[allow(clippy::unnecessary_wraps)] // As clap takes it.
+fn file_access(folders: &str) -> Result<FileAccess, String> {
+    Ok(FileAccess::Below(std::env::split_paths(folders).filter(|path| !path.as_os_str().is_empty()).collect()))
+}
+
+impl JobSettings {
+    /// As the service takes them, for `in_flight` photos that are looked at.
+    pub fn jobs_config(&self, in_flight: usize) -> JobsConfig {
+        JobsConfig {
+            files: self.file_access.clone(),
+            sources: SourceConfig {
+                per_host: self.job_fetches_per_host.get(),
+                attempts: self.job_attempts,
+                ..SourceConfig::default()
+            },
+            fetches: self.job_fetches.get(),
+            in_flight,
+            buffered_bytes: self.job_buffered_bytes,
+            manifest_bytes: self.max_manifest_bytes,
+        }
+    }
+}
+
 /// What a photo may cost before it is refused; the defaults are those of [`Limits`].
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Limits of photos")]
@@ -358,6 +423,8 @@ pub struct ServiceSettings {
     pub photo: PhotoConfig,
     #[command(flatten)]
     pub fetch: FetchSettings,
+    #[command(flatten)]
+    pub jobs: JobSettings,
 }
 
 impl ServiceSettings {

@@ -17,6 +17,7 @@
 //! | [`color`] | product pixels to a palette with names |
 //! | [`analyzer`] | the façade: the order of stages |
 //! | [`catalog`] | products, images, analyses, corrections, change log; durable |
+//! | [`jobs`] | bulk import: manifests and folders as rows, where their photos lie, what is tried again |
 //! | [`feed`] | what consumers see of the change log |
 //! | [`filter`] | the `filter` object of requests, checked and evaluated on a product's [`filter::Facets`] |
 //! | [`index`] | nearest neighbours over embeddings |
@@ -38,6 +39,7 @@ pub mod feed;
 pub mod filter;
 pub mod http;
 pub mod index;
+pub mod jobs;
 pub mod mask;
 pub mod metrics;
 pub mod model;

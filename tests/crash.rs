@@ -13,7 +13,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 const WRITERS: u64 = 4;
@@ -48,6 +48,8 @@ impl Server {
             .arg(data_dir)
             .arg("--models-dir")
             .arg(root().join("models"))
+            .arg("--file-roots")
+            .arg(root().join("testdata/photos"))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -234,4 +236,86 @@ async fn what_was_acknowledged_survives_sigkill() {
     let products = check(&server.url, &mut known).await;
     server.kill();
     println!("{kills} kills, {total} acknowledged writes, {products} products checked");
+}
+
+/// How far a job is; the server answers once it is open.
+async fn job(client: &Client, url: &str, id: &str) -> Value {
+    client.get(format!("{url}/v1/jobs/{id}")).send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_survives_sigkill_and_does_nothing_twice() {
+    const ROWS: u64 = 60;
+    let kills: u64 = std::env::var("VITRINE_KILLS").map_or(2, |k| k.parse().unwrap());
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let photos: Vec<PathBuf> = {
+        let entries = fs::read_dir(root().join("testdata/photos")).unwrap().map(|entry| entry.unwrap().path());
+        let mut photos: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "jpg")).collect();
+        photos.sort();
+        photos
+    };
+    let row = |n: u64| {
+        let photo = match n % 10 {
+            7 => "file:///none.jpg".to_owned(),
+            // Photos of several products; and products of several photos.
+            _ => url::Url::from_file_path(&photos[n as usize % photos.len()]).unwrap().to_string(),
+        };
+        format!("p{},i{n},{photo}\n", n / 3)
+    };
+    let manifest: String =
+        std::iter::once("product_id,image_id,image_uri\n".to_owned()).chain((0..ROWS).map(row)).collect();
+    let client = Client::new();
+    let server = Server::start(dir.path());
+    let sent = client.post(format!("{}/v1/jobs", server.url)).header("content-type", "text/csv").body(manifest);
+    let made: Value = sent.send().await.unwrap().error_for_status().unwrap().json().await.unwrap();
+    let id = made["id"].as_str().unwrap();
+    let mut server = Some(server);
+    let mut before = 0;
+    for kill in 0..kills {
+        let running = server.take().unwrap_or_else(|| Server::start(dir.path()));
+        // After a seeded time, or once some more rows have ended: whatever it is in the middle of.
+        let rows = Pcg64Mcg::seed_from_u64(kill).random_range(0..=ROWS / kills);
+        let until = Instant::now() + Duration::from_millis(Pcg64Mcg::seed_from_u64(kill).random_range(0..3_000));
+        loop {
+            let now = job(&client, &running.url, id).await;
+            let ended = ROWS - now["waiting"].as_u64().unwrap().min(ROWS);
+            if now["total"] == ROWS && (ended >= before + rows || Instant::now() > until) {
+                before = ended;
+                break;
+            }
+        }
+        running.kill();
+    }
+    let server = Server::start(dir.path());
+    let deadline = Instant::now() + Duration::from_secs(300);
+    let done = loop {
+        let now = job(&client, &server.url, id).await;
+        if now["state"] == "done" {
+            break now;
+        }
+        assert!(Instant::now() < deadline, "{now}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(
+        (&done["total"], &done["done"], &done["failed"], &done["unchanged"]),
+        (&json!(60), &json!(54), &json!(6), &json!(0))
+    );
+    let errors = client.get(format!("{}/v1/jobs/{id}/errors", server.url)).send().await.unwrap();
+    let errors: Value = errors.json().await.unwrap();
+    assert_eq!(errors["items"].as_array().unwrap().len(), 6);
+    // The log has each row's image once, in numbers without a gap.
+    let feed = client.get(format!("{}/v1/feed", server.url)).send().await.unwrap().text().await.unwrap();
+    let records: Vec<Value> = feed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let numbers: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    let images: Vec<&str> = records.iter().filter_map(|record| record["data"]["image_id"].as_str()).collect();
+    assert_eq!((images.len(), images.iter().collect::<BTreeSet<_>>().len()), (54, 54));
+    let mut known = BTreeMap::new();
+    for product in (0..ROWS / 3).map(|n| format!("p{n}")) {
+        let found = read(&client, &server.url, &product).await;
+        known.insert(product, Record { acknowledged: found, in_flight: None });
+    }
+    check(&server.url, &mut known).await;
+    server.kill();
 }

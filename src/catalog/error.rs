@@ -58,6 +58,12 @@ pub enum CatalogError {
         /// The image asked for.
         image_id: String,
     },
+    /// No such job.
+    #[error("no job {job_id:?}")]
+    UnknownJob {
+        /// The job asked for.
+        job_id: String,
+    },
     /// The model version that looked is not the current one any more.
     #[error("seen by model version {received:?}, but {expected:?} is current by now")]
     OtherModel {

@@ -117,6 +117,30 @@ impl From<Metadata> for MetadataPatch {
 }
 
 impl Metadata {
+    /// Fills the fields that are not said with those of `later`: of several rows of a product, the first that says something
+    /// counts.
+    pub fn complete(&mut self, later: Self) {
+        fn fill<T>(field: &mut Option<T>, later: Option<T>) {
+            if field.is_none() {
+                *field = later;
+            }
+        }
+        fill(&mut self.title, later.title);
+        fill(&mut self.category, later.category);
+        fill(&mut self.price, later.price);
+        fill(&mut self.currency, later.currency);
+        fill(&mut self.in_stock, later.in_stock);
+        fill(&mut self.group_id, later.group_id);
+        fill(&mut self.url, later.url);
+        fill(&mut self.tags, later.tags);
+        match (&mut self.attributes, later.attributes) {
+            (Some(known), Some(later)) => later.into_iter().for_each(|(name, value)| {
+                known.entry(name).or_insert(value);
+            }),
+            (known, later) => fill(known, later),
+        }
+    }
+
     /// Checks every field against the bounds its documentation gives.
     pub fn validate(&self) -> Result<(), CatalogError> {
         let texts = [

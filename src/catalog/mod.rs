@@ -9,6 +9,7 @@
 //! | `write`, `images`, `corrections`, `models` | transactions |
 //! | `read`, `reader` | queries, paging; a look at a store that another process has open |
 //! | `changes` | the change log |
+//! | `jobs` | bulk jobs and how their rows ended |
 //! | `idempotency` | answers kept for repeated requests |
 //! | `photos` | original bytes by hash |
 //! | `effective` | what a product is, all sources taken together |
@@ -22,6 +23,7 @@ mod error;
 mod idempotency;
 mod ids;
 mod images;
+mod jobs;
 mod metadata;
 mod models;
 mod photos;
@@ -40,6 +42,9 @@ pub use error::CatalogError;
 pub use idempotency::{IDEMPOTENCY_TTL_S, IdempotencyKey, MAX_KEY_CHARS, StoredResponse};
 pub use ids::{MAX_ID_CHARS, MAX_LABEL_CHARS, validate_id};
 pub use images::MAX_IMAGES;
+pub use jobs::{
+    FailedCause, FailedRow, JobRecord, JobState, NewRow, RowContent, RowCounts, RowEnd, RowFault, WaitingRow,
+};
 pub use metadata::{MAX_LABELS, MAX_TITLE_CHARS, MAX_URL_CHARS, Metadata, MetadataPatch};
 pub use photos::StagedPhoto;
 pub use read::MAX_PAGE;
@@ -50,6 +55,7 @@ pub use records::{
 };
 pub use write::{AfterCommit, Observer, Once, Tx};
 
+use crate::analyzer::Analysis;
 use crate::model::Embedding;
 use photos::PhotoStore;
 use pool::Pool;
@@ -275,6 +281,46 @@ impl Catalog {
     pub fn replay(&self, key: &IdempotencyKey) -> Result<Option<StoredResponse>, CatalogError> {
         let now = (self.clock)().unix_timestamp();
         self.read(|conn| idempotency::find(conn, key, now))
+    }
+
+    /// What model `version` saw on the photo of this hash, with its embedding and media type, where any image shows it.
+    pub fn seen(&self, version: &str, sha256: &str) -> Result<Option<(Analysis, Embedding, String)>, CatalogError> {
+        self.read(|conn| read::seen(conn, version, sha256))
+    }
+
+    /// A bulk job.
+    pub fn job(&self, id: &str) -> Result<JobRecord, CatalogError> {
+        self.read(|conn| jobs::job(conn, id))?.ok_or_else(|| CatalogError::UnknownJob { job_id: id.into() })
+    }
+
+    /// Jobs made before the one with the key `before`, the last first, at most `limit` (and at most [`MAX_PAGE`]).
+    pub fn jobs(&self, before: u64, limit: usize) -> Result<Vec<JobRecord>, CatalogError> {
+        self.read(|conn| jobs::jobs(conn, before, limit))
+    }
+
+    /// The job that is to run now.
+    pub fn next_job(&self) -> Result<Option<JobRecord>, CatalogError> {
+        self.read(jobs::next_job)
+    }
+
+    /// Rows of a job that wait, after row `after`, in order, at most `limit` (and at most [`MAX_PAGE`]).
+    pub fn waiting_rows(&self, key: u64, after: u64, limit: usize) -> Result<Vec<WaitingRow>, CatalogError> {
+        self.read(|conn| jobs::waiting_rows(conn, key, after, limit))
+    }
+
+    /// Rows of a job that failed, after row `after`, in order, at most `limit` (and at most [`MAX_PAGE`]).
+    pub fn failed_rows(&self, key: u64, after: u64, limit: usize) -> Result<Vec<FailedRow>, CatalogError> {
+        self.read(|conn| jobs::failed_rows(conn, key, after, limit))
+    }
+
+    /// Failed rows of a job by cause, with at most `examples` of each. Looks at all of them.
+    pub fn failed_causes(&self, key: u64, examples: usize) -> Result<Vec<FailedCause>, CatalogError> {
+        self.read(|conn| jobs::failed_causes(conn, key, examples))
+    }
+
+    /// The version (`ETag`) that the photo at `uri` had when it was last fetched, and its hash.
+    pub fn photo_source(&self, uri: &str) -> Result<Option<(String, String)>, CatalogError> {
+        self.read(|conn| jobs::photo_source(conn, uri))
     }
 
     /// How much there is, for metrics.

@@ -3,6 +3,7 @@
 
 use super::codec::{embedding_from_blob, from_json, to_i64, to_u64};
 use super::{CatalogError, Counts, Image, ImageRef, IndexRecord, Metadata, Product, StoredImage};
+use crate::analyzer::Analysis;
 use crate::model::Embedding;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
@@ -84,7 +85,7 @@ fn ids(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<Ve
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
-fn page(limit: usize) -> i64 {
+pub(super) fn page(limit: usize) -> i64 {
     to_i64(limit.min(MAX_PAGE) as u64)
 }
 
@@ -209,6 +210,23 @@ pub(super) fn images_not_of_model(
         Ok(ImageRef { product_id: row.get(0)?, image_id: row.get(1)?, sha256: row.get(2)?, image_key: row.get(3)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What model `version` saw on the photo of this hash, where any image shows it.
+pub(super) fn seen(
+    conn: &Connection,
+    version: &str,
+    sha256: &str,
+) -> Result<Option<(Analysis, Embedding, String)>, CatalogError> {
+    let mut statement = conn.prepare_cached(
+        "SELECT a.analysis, a.embedding, i.content_type FROM images i JOIN analyses a USING (image_key)
+         WHERE i.sha256 = ?2 AND a.model_version = ?1 LIMIT 1",
+    )?;
+    let mut rows = statement.query([version, sha256])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let (analysis, whose): (String, _) = (row.get(0)?, || format!("analysis of photo {sha256}"));
+    let embedding = embedding_from_blob(row.get_ref(1)?.as_blob().unwrap_or_default(), whose)?;
+    Ok(Some((from_json(&analysis, whose)?, embedding, row.get(2)?)))
 }
 
 /// Whether any image shows the photo of this hash.

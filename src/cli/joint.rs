@@ -6,9 +6,9 @@ use crate::config::{IndexVectors, ModelConfig, ServiceSettings};
 use crate::filter::Filter;
 use crate::http::{self, AppConfig, HttpLimits, KeyRing};
 use crate::model::{EngineConfig, Model};
-use crate::photo::{FetchError, Fetcher, Limits, Photo, PhotoError};
+use crate::photo::{Limits, Photo};
 use crate::scheduler::{LaneConfig, SchedulerConfig};
-use crate::service::{Service, ServiceConfig, ServiceError};
+use crate::service::{Service, ServiceConfig};
 use crate::similar::{SimilarItem, SimilarParams};
 use bytes::Bytes;
 use std::fs::File;
@@ -19,6 +19,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+
+/// Photos of a job in flight a thread: one that is looked at, one that is hashed, written or waits for it.
+pub(super) const IN_FLIGHT_PER_THREAD: usize = 2;
 
 /// Opens the service; `in_flight` photos of this process, if there are any, fit its queues and may wait as they like.
 pub(super) fn open_service(settings: &ServiceSettings, in_flight: usize) -> Result<Service, CliError> {
@@ -59,25 +62,9 @@ fn service_config(settings: &ServiceSettings, in_flight: usize) -> ServiceConfig
         vectors_on_disk: settings.data.index_vectors == IndexVectors::Disk,
         index_build_memory: settings.data.index_build_bytes,
         search_candidates: settings.data.search_candidates.into(),
+        jobs: settings.jobs.jobs_config(IN_FLIGHT_PER_THREAD * work.threads()),
         rebuild_index: false,
     }
-}
-
-/// The fetcher of photos by URL, with the same rules as the service's own.
-pub(super) fn fetcher(settings: &ServiceSettings) -> Result<Fetcher, CliError> {
-    Fetcher::new(settings.fetch_config()).map_err(|e| CliError::Service(e.into()))
-}
-
-/// Whether the catalog has this photo already, seen by the live model.
-pub(super) async fn is_current(
-    service: &Service,
-    product_id: &str,
-    image_id: Option<&str>,
-    sha256: &str,
-) -> Result<bool, ServiceError> {
-    // Without an id the service names an image by the first 16 digits of its hash.
-    let image_id = image_id.or_else(|| sha256.get(..16)).unwrap_or(sha256);
-    service.image_is_current(product_id, image_id, sha256).await
 }
 
 /// Loads and self-tests the configured bundle, for `threads` photos side by side.
@@ -148,46 +135,6 @@ pub(super) async fn serve(
 /// Parameters of a similarity query.
 pub(super) fn similar_params(limit: u16, filter: Option<serde_json::Value>) -> SimilarParams {
     SimilarParams { limit: Some(limit.into()), filter, ..SimilarParams::default() }
-}
-
-/// What a failure counts under: few enough to read at a glance, and the same for every photo with the same fault.
-pub(super) fn cause(error: &ServiceError) -> &'static str {
-    match error {
-        ServiceError::Photo(e) => photo_cause(e),
-        ServiceError::Fetch(e) => fetch_cause(e),
-        ServiceError::Model(_) => "model failed",
-        ServiceError::Catalog(_) => "refused by the catalog",
-        ServiceError::Index(_) => "index failed",
-        ServiceError::Scheduler(_) => "not done",
-        _ => "refused",
-    }
-}
-
-fn fetch_cause(error: &FetchError) -> &'static str {
-    match error {
-        FetchError::AddressRefused { .. } => "address not allowed",
-        FetchError::TooLarge { .. } => "file too long",
-        FetchError::Timeout { .. } | FetchError::Busy { .. } => "fetch timed out",
-        FetchError::Status { .. } => "URL answered with an error",
-        _ => "cannot fetch the URL",
-    }
-}
-
-fn photo_cause(error: &PhotoError) -> &'static str {
-    match error {
-        PhotoError::Empty => "empty file",
-        PhotoError::NotAnImage { .. } => "not an image",
-        PhotoError::UnsupportedFormat { .. } | PhotoError::UnsupportedFeature { .. } => "unsupported format",
-        PhotoError::Truncated { .. } => "truncated",
-        PhotoError::Malformed { .. } | PhotoError::SizeMismatch { .. } => "damaged",
-        PhotoError::TooSmall { .. } => "too small",
-        PhotoError::TooManyBytes { .. } => "file too long",
-        PhotoError::TooManyPixels { .. } | PhotoError::SideTooLong { .. } | PhotoError::TooMuchMemory { .. } => {
-            "too large"
-        }
-        PhotoError::TooManyFrames { .. } => "too many frames",
-        _ => "cannot be decoded",
-    }
 }
 
 /// Product, score and best image of a hit.

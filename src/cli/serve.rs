@@ -50,6 +50,8 @@ pub(super) fn serve(
             Ok(Arc::clone(opened.get_or_init(|| service)))
         };
         let service = tokio::task::spawn_blocking(open).await.map_err(|e| CliError::Server(e.to_string()))??;
+        let runner = Arc::clone(&service);
+        tokio::spawn(async move { runner.run_jobs().await });
         ready(address);
         Ok(service)
     };

@@ -12,7 +12,7 @@ const LEAST_BYTES: u16 = 8 << 10;
 
 /// The layer; [`weaken`] goes around it.
 pub(super) fn layer() -> CompressionLayer<impl Predicate> {
-    let pays = SizeAbove::new(LEAST_BYTES).and(NotForContentType::IMAGES);
+    let pays = SizeAbove::new(LEAST_BYTES).and(NotForContentType::IMAGES).and(NotForContentType::SSE);
     CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(pays)
 }
 

@@ -33,6 +33,10 @@ impl From<ServiceError> for Problem {
                 tracing::warn!(%error, "model bundle refused");
                 Problem::new(Kind::ModelRefused, error)
             }
+            ServiceError::JobState { state, .. } => Problem::new(Kind::JobState, &error).received(state.as_str()),
+            ServiceError::ManifestTooLong { limit } => {
+                Problem::new(Kind::BodyTooLarge, &error).expected(format!("at most {limit} bytes")).limit(limit)
+            }
             ServiceError::BadCursor => Problem::new(Kind::InvalidCursor, &error)
                 .expected("the cursor that an earlier page of the same listing gave for the next"),
             ServiceError::BeyondLog { after, last } => Problem::new(Kind::BeyondLog, &error)
@@ -134,6 +138,7 @@ fn catalog(error: &CatalogError) -> Problem {
     match error {
         CatalogError::UnknownProduct { product_id } => problem(Kind::UnknownProduct).received(product_id),
         CatalogError::UnknownImage { image_id, .. } => problem(Kind::UnknownImage).received(image_id),
+        CatalogError::UnknownJob { job_id } => problem(Kind::UnknownJob).received(job_id),
         CatalogError::TooManyImages { limit, .. } => problem(Kind::TooManyImages).limit(*limit as u64),
         CatalogError::IdempotencyConflict { key } => problem(Kind::IdempotencyConflict)
             .expected("the same method, path, query and body as the first time, or another key")

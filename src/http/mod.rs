@@ -18,7 +18,7 @@
 //! | `compress` | which bodies are worth gzip |
 //! | `body`, `photo_form`, `extract`, `idempotency`, `conditional` | the forms requests come in |
 //! | `openapi`, `docs` | the document and the page that shows it |
-//! | `analyze`, `images`, `products`, `similar`, `feed`, `models`, `health` | one group of routes each |
+//! | `analyze`, `images`, `products`, `similar`, `feed`, `jobs`, `models`, `health` | one group of routes each |
 
 mod analyze;
 mod auth;
@@ -33,6 +33,7 @@ mod gate;
 mod health;
 mod idempotency;
 mod images;
+mod jobs;
 mod models;
 mod observe;
 mod openapi;
@@ -76,6 +77,14 @@ fn operations() -> OpenApiRouter<App> {
         .routes(routes!(similar::similar))
         .routes(routes!(feed::feed))
         .routes(routes!(feed::snapshot))
+        .routes(routes!(jobs::create_job, jobs::list_jobs))
+        .routes(routes!(jobs::get_job))
+        .routes(routes!(jobs::errors))
+        .routes(routes!(jobs::events))
+        .routes(routes!(jobs::cancel))
+        .routes(routes!(jobs::pause))
+        .routes(routes!(jobs::resume))
+        .routes(routes!(jobs::retry))
         .routes(routes!(models::list_models))
         .routes(routes!(models::activate_model))
         .routes(routes!(health::live))

@@ -24,6 +24,7 @@ const FILTER: &str = "#/components/schemas/Filter";
         (name = "photos", description = "Photos: looked at, stored, given back"),
         (name = "products", description = "The catalog: metadata, corrections, records"),
         (name = "similar", description = "Similar products"),
+        (name = "jobs", description = "Bulk import"),
         (name = "feed", description = "The change log"),
         (name = "models", description = "Model bundles"),
         (name = "operations", description = "Probes, metrics, this document")
@@ -90,7 +91,7 @@ fn describe(path: &str, method: &str, operation: &mut Value, keys: bool) {
         without_null(&mut parameter["schema"]);
         parameters.push(parameter);
     }
-    if method != "get" && path.starts_with("/v1/products") {
+    if method != "get" && (path.starts_with("/v1/products") || path == "/v1/jobs") {
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
             "description": "Makes the write repeatable for a day",
@@ -148,8 +149,13 @@ fn path_parameters(path: &str) -> Vec<Value> {
             let slugs: Vec<&str> = Kind::ALL.iter().map(|kind| kind.slug()).collect();
             json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "enum": slugs}})
         }
+        "job_id" => json!({
+            "name": name, "in": "path", "required": true, "description": "The job's id",
+            "schema": {"type": "string", "format": "uuid"}
+        }),
         _ => json!({
-            "name": name, "in": "path", "required": true, "description": "The merchant's id, percent-encoded",
+            "name": name, "in": "path", "required": true,
+            "description": if name == "version" { "Version of the bundle" } else { "The merchant's id, percent-encoded" },
             "schema": {
                 "type": "string", "minLength": 1, "maxLength": 128,
                 "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]+$"

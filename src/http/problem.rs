@@ -73,6 +73,8 @@ kinds! {
     UnknownProduct = "unknown-product", NOT_FOUND, "No such product";
     /// The product has no such image.
     UnknownImage = "unknown-image", NOT_FOUND, "No such image";
+    /// There is no such job, or no more.
+    UnknownJob = "unknown-job", NOT_FOUND, "No such job";
     /// No model bundle has this version.
     UnknownModel = "unknown-model", NOT_FOUND, "No such model version";
     /// There is no such kind of problem.
@@ -83,6 +85,8 @@ kinds! {
     BodyTimeout = "body-timeout", REQUEST_TIMEOUT, "The body came too slowly";
     /// The idempotency key was used before with another request.
     IdempotencyConflict = "idempotency-conflict", CONFLICT, "Idempotency key reused";
+    /// The job has ended, or has not: this is not to be had of it.
+    JobState = "job-state", CONFLICT, "Not in this state";
     /// The product has as many images as a product may have.
     TooManyImages = "too-many-images", CONFLICT, "Too many images";
     /// The log ends before this sequence number: the store is another one, or an older copy. Begin anew.

@@ -1,8 +1,9 @@
 //! Everything a request can end in, stage by stage; `http` maps it to a status in one place.
 
-use crate::catalog::CatalogError;
+use crate::catalog::{CatalogError, JobState};
 use crate::filter::FilterError;
 use crate::index::IndexError;
+use crate::jobs::{FolderError, ManifestError, SourceError};
 use crate::model::ModelError;
 use crate::photo::{FetchError, PhotoError};
 use crate::scheduler::SchedulerError;
@@ -80,7 +81,64 @@ pub enum ServiceError {
         /// The last sequence number.
         last: u64,
     },
+    /// A manifest that cannot be read.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A manifest that cannot be fetched.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A folder that cannot be read.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A manifest with more bytes than are accepted.
+    #[error("the manifest has more than {limit} bytes")]
+    ManifestTooLong {
+        /// Most bytes accepted.
+        limit: u64,
+    },
+    /// What is wanted of a job is not to be had of one that is so far.
+    #[error("job {id} is {}; it cannot be {wanted}", state.as_str())]
+    JobState {
+        /// Which job.
+        id: String,
+        /// How far it is.
+        state: JobState,
+        /// What was wanted.
+        wanted: &'static str,
+    },
     /// A page cursor that this service did not write.
     #[error("the cursor is not one of this listing")]
     BadCursor,
+}
+
+impl ServiceError {
+    /// What a failure counts under: few enough to read at a glance, and the same for every photo with the same fault.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Photo(e) => photo_cause(e),
+            Self::Fetch(e) => e.cause(),
+            Self::Model(_) => "model failed",
+            Self::Catalog(_) => "refused by the catalog",
+            Self::Index(_) => "index failed",
+            Self::Scheduler(_) => "not done",
+            _ => "refused",
+        }
+    }
+}
+
+fn photo_cause(error: &PhotoError) -> &'static str {
+    match error {
+        PhotoError::Empty => "empty file",
+        PhotoError::NotAnImage { .. } => "not an image",
+        PhotoError::UnsupportedFormat { .. } | PhotoError::UnsupportedFeature { .. } => "unsupported format",
+        PhotoError::Truncated { .. } => "truncated",
+        PhotoError::Malformed { .. } | PhotoError::SizeMismatch { .. } => "damaged",
+        PhotoError::TooSmall { .. } => "too small",
+        PhotoError::TooManyBytes { .. } => "file too long",
+        PhotoError::TooManyPixels { .. } | PhotoError::SideTooLong { .. } | PhotoError::TooMuchMemory { .. } => {
+            "too large"
+        }
+        PhotoError::TooManyFrames { .. } => "too many frames",
+        _ => "cannot be decoded",
+    }
 }

@@ -111,8 +111,10 @@ impl Service {
         }
     }
 
-    /// Lets go of those who wait for the next record, and of all who come later: the service is about to end.
+    /// Lets go of those who wait for the next record, and of all who come later, and begins no row of a job any more: the
+    /// service is about to end.
     pub fn end_waits(&self) {
+        self.jobs.end();
         self.core.follower.end_waits();
     }
 

@@ -6,6 +6,7 @@ mod bundles;
 mod error;
 mod feed;
 mod follow;
+mod jobs;
 mod open;
 mod read;
 mod types;
@@ -13,6 +14,7 @@ mod write;
 
 pub use error::ServiceError;
 pub use feed::{FeedPage, FeedQuery, SnapshotPage};
+pub use jobs::{FailedRowPage, JobPage, JobsConfig, Spool};
 pub use open::ServiceConfig;
 pub use types::{
     ModelInfo, PhotoBytes, PhotoInput, PhotoSource, ProductPage, ProductView, Reply, SimilarTo, Status, StoredAnalysis,
@@ -38,6 +40,7 @@ pub struct Service {
     writes: Arc<Scheduler>,
     core: Arc<Core>,
     fetcher: Fetcher,
+    jobs: jobs::Jobs,
     metrics: Metrics,
     bundles: Bundles,
 }

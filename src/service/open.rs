@@ -1,6 +1,7 @@
 //! Opening and closing: store, model and index, in the order that leaves nothing half done.
 
 use super::bundles::Bundles;
+use super::jobs::{Jobs, JobsConfig};
 use super::read::Pace;
 use super::{Core, ModelInfo, Service, ServiceError, Status, follow};
 use crate::analyzer::Analyzer;
@@ -40,6 +41,8 @@ pub struct ServiceConfig {
     pub index_build_memory: usize,
     /// See [`IndexConfig::ef_search`].
     pub search_candidates: usize,
+    /// How bulk jobs are run.
+    pub jobs: JobsConfig,
     /// Removes the index first and fills it from the store.
     pub rebuild_index: bool,
 }
@@ -79,6 +82,10 @@ impl Service {
         let follower = follow::Follower::open(&dir, settings, index, Analyzer::new(model), &catalog)?;
         let (second, loaded) = (Mutex::new(None), Mutex::new(None));
         let core = Arc::new(Core { catalog, follower, limits: config.limits, second, loaded, pace: Pace::default() });
+        // Places of its own: a job that waits for slow hosts keeps no shopper's photo out.
+        let jobs_fetcher =
+            Fetcher::new(FetchConfig { concurrency: config.jobs.fetches.max(1), ..config.fetch.clone() })?;
+        let limits_bytes = core.limits.body_bytes;
         let threads = |name, config| Scheduler::new(name, config).map_err(ServiceError::Threads);
         // One writer: the store has one transaction at a time, and a second thread would only wait for it.
         let writes = SchedulerConfig { threads: 1, interactive: config.writes, bulk: config.writes, nice: 0 };
@@ -88,6 +95,7 @@ impl Service {
             reads: threads("read", config.reads)?,
             writes: Arc::new(threads("write", writes)?),
             core,
+            jobs: Jobs::new(config.jobs, jobs_fetcher, limits_bytes, &config.data_dir)?,
             fetcher: Fetcher::new(config.fetch)?,
             metrics: Metrics::default(),
             bundles,

@@ -140,23 +140,6 @@ impl Service {
         })
         .await
     }
-
-    /// True when the image shows the photo of that hash and the live model has seen it: importing it again would
-    /// change nothing.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn image_is_current(&self, product_id: &str, image_id: &str, sha256: &str) -> Result<bool, ServiceError> {
-        let (product_id, image_id, sha256) = (product_id.to_owned(), image_id.to_owned(), sha256.to_owned());
-        self.on_reads(move |core, _| {
-            let stored = core.catalog.image(&product_id, &image_id)?;
-            let live = core.live();
-            let seen =
-                |s: &StoredImage| (s.image.analysis.sha256 == sha256, s.image.analysis.model_version == live.version());
-            Ok(stored.is_some_and(|s| seen(&s) == (true, true)))
-        })
-        .await
-    }
 }
 
 impl Core {

@@ -2,24 +2,56 @@
 //! index has it.
 
 use super::{Core, PhotoInput, ProductView, Reply, Service, ServiceError};
-use crate::analyzer::Analyzed;
-use crate::catalog::{CatalogError, IdempotencyKey, MetadataPatch, NewImage, Once, StoredResponse, Tx};
+use crate::analyzer::{Analysis, Analyzed};
+use crate::catalog::{
+    CatalogError, IdempotencyKey, Image, MetadataPatch, NewImage, Once, StagedPhoto, StoredResponse, Tx,
+};
+use crate::model::Embedding;
 use crate::scheduler::Lane;
 use bytes::Bytes;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Digits of a photo's hash that name an image which the client did not name.
 const HASH_ID_DIGITS: usize = 16;
 
 /// How often a photo is looked at before an upload is given up because models change under it.
-const MAX_LOOKS: usize = 3;
+pub(super) const MAX_LOOKS: usize = 3;
 
 /// What was seen on a photo that is to be stored.
-struct Seen {
-    first: Analyzed,
-    second: Option<Analyzed>,
-    content_type: &'static str,
+#[derive(Clone)]
+pub(super) struct Seen {
+    first: (Analysis, Embedding),
+    second: Option<(Analysis, Embedding)>,
+    content_type: Cow<'static, str>,
+}
+
+impl Seen {
+    /// What was seen on the same photo before.
+    pub(super) fn before(analysis: Analysis, embedding: Embedding, content_type: String) -> Self {
+        Self { first: (analysis, embedding), second: None, content_type: content_type.into() }
+    }
+
+    /// Stores it as an image of a product.
+    pub(super) fn put(
+        self,
+        tx: &mut Tx<'_>,
+        product_id: &str,
+        image_id: Option<String>,
+        photo: StagedPhoto,
+    ) -> Result<Image, ServiceError> {
+        let image_id = image_id.unwrap_or_else(|| image_name(photo.sha256()).to_owned());
+        let Self { first: (analysis, embedding), second, content_type } = self;
+        let also = second.as_ref().map(|(analysis, embedding)| (analysis.clone(), embedding.as_slice()));
+        let (image_id, content_type, embedding) = (image_id.as_str(), &*content_type, embedding.as_slice());
+        Ok(tx.put_image(product_id, NewImage { image_id, photo, content_type, analysis, embedding, also })?)
+    }
+}
+
+/// The id of an image that its client did not name.
+pub(super) fn image_name(sha256: &str) -> &str {
+    sha256.get(..HASH_ID_DIGITS).unwrap_or(sha256)
 }
 
 impl Service {
@@ -56,7 +88,7 @@ impl Service {
     }
 
     /// Analyzes a photo (bulk lane), stores and indexes it. Without `image_id` the first 16 hex digits of the photo's
-    /// hash name it. Body: an [`Image`](crate::catalog::Image).
+    /// hash name it. Body: an [`Image`].
     ///
     /// # Errors
     /// When the product is unknown, the photo cannot be fetched or decoded, or the bulk lane is full.
@@ -85,7 +117,7 @@ impl Service {
     }
 
     /// Looks with the live model, and with the one that is about to become live.
-    async fn look_to_store(&self, bytes: Bytes) -> Result<Seen, ServiceError> {
+    pub(super) async fn look_to_store(&self, bytes: Bytes) -> Result<Seen, ServiceError> {
         self.on_photos(Lane::Bulk, move |core, run| {
             let photo = core.decode(&bytes, None, run)?;
             // Taken before the live one: if it becomes live in between, it is the live one that looks.
@@ -95,7 +127,8 @@ impl Service {
             let first = super::look(&live.analyzer, &photo, run)?;
             // What it cannot look at ends its activation in the background; the upload is not to suffer.
             let second = second.and_then(|analyzer| super::look(&analyzer, &photo, run).ok());
-            Ok(Seen { first, second, content_type: photo.format().mime() })
+            let kept = |analyzed: Analyzed| (analyzed.analysis, analyzed.embedding);
+            Ok(Seen { first: kept(first), second: second.map(kept), content_type: photo.format().mime().into() })
         })
         .await
     }
@@ -113,13 +146,10 @@ impl Service {
             once,
             move |core| Ok(core.catalog.stage_photo(&bytes)?),
             move |tx, photo| {
-                let image_id = image_id.unwrap_or_else(|| photo.sha256()[..HASH_ID_DIGITS].to_owned());
-                let created = tx.product(&product_id)?.is_some_and(|p| p.images.iter().all(|i| i.image_id != image_id));
-                let Seen { first, second, content_type } = seen;
-                let also = second.as_ref().map(|s| (s.analysis.clone(), s.embedding.as_slice()));
-                let (analysis, embedding) = (first.analysis, &first.embedding);
-                let new = NewImage { image_id: &image_id, photo, content_type, analysis, embedding, also };
-                answer(created, &tx.put_image(&product_id, new)?)
+                let before = tx.product(&product_id)?;
+                let image = seen.put(tx, &product_id, image_id, photo)?;
+                let created = before.is_some_and(|p| p.images.iter().all(|i| i.image_id != image.image_id));
+                answer(created, &image)
             },
         )
         .await
@@ -203,7 +233,7 @@ impl Service {
         .await
     }
 
-    async fn write<F>(&self, once: Option<IdempotencyKey>, work: F) -> Result<Reply, ServiceError>
+    pub(super) async fn write<F>(&self, once: Option<IdempotencyKey>, work: F) -> Result<Reply, ServiceError>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<StoredResponse, ServiceError> + Send + 'static,
     {
@@ -236,7 +266,7 @@ impl Service {
 }
 
 /// 200 or 201 with a JSON body, as it is stored for replays.
-fn answer(created: bool, body: &impl Serialize) -> Result<StoredResponse, ServiceError> {
+pub(super) fn answer(created: bool, body: &impl Serialize) -> Result<StoredResponse, ServiceError> {
     let body = serde_json::to_vec(body).map_err(ServiceError::Encode)?;
     Ok(StoredResponse { status: if created { 201 } else { 200 }, body })
 }

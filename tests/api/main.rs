@@ -10,6 +10,7 @@ mod document;
 mod export;
 mod feed;
 mod images;
+mod jobs;
 mod models;
 mod observed;
 mod photos;

@@ -3,20 +3,24 @@
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use vitrine::http::{AppConfig, HttpLimits, KeyRing};
+use vitrine::jobs::{FileAccess, SourceConfig};
 use vitrine::model::EngineConfig;
+use vitrine::photo::FetchConfig;
 use vitrine::scheduler::{LaneConfig, SchedulerConfig};
-use vitrine::service::{Service, ServiceConfig};
+use vitrine::service::{JobsConfig, Service, ServiceConfig};
 
 pub struct Server {
     pub base: String,
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<std::io::Result<()>>,
+    jobs: Arc<Mutex<Option<JoinHandle<()>>>>,
     data: Option<TempDir>,
 }
 
@@ -35,6 +39,14 @@ pub async fn start_with(keys: Option<KeyRing>, limits: HttpLimits) -> Option<Ser
 pub async fn start_with_bulk_queue(queue: usize) -> Option<Server> {
     let data = tempfile::tempdir().unwrap();
     let service = open(data.path(), &models()?, queue).await;
+    Some(serve(service, data, None, HttpLimits::default()).await)
+}
+
+/// A server that may fetch from `host`, and waits so long for an answer.
+pub async fn start_fetching(host: &str, total_ms: u64) -> Option<Server> {
+    let data = tempfile::tempdir().unwrap();
+    let fetch = FetchConfig { allow_hosts: vec![host.to_owned()], total_ms, ..FetchConfig::default() };
+    let service = open_fetching(data.path(), &models()?, 64, fetch).await;
     Some(serve(service, data, None, HttpLimits::default()).await)
 }
 
@@ -76,16 +88,19 @@ async fn serve_when(
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = oneshot::channel::<()>();
+    let jobs = Arc::new(Mutex::new(None));
+    let (runner, running) = (Arc::clone(&service), Arc::clone(&jobs));
     let config = AppConfig { service, keys: keys.map(Arc::new), limits };
-    let opening = async {
+    let opening = async move {
         told.await;
+        *running.lock().unwrap() = Some(tokio::spawn(async move { runner.run_jobs().await }));
         Ok(config)
     };
     let served = tokio::spawn(vitrine::http::run(listener, limits, opening, async {
         let _ = stopped.await;
     }));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    Server { base, client, stop: Some(stop), served, data: Some(data) }
+    Server { base, client, stop: Some(stop), served, jobs, data: Some(data) }
 }
 
 /// The repository's bundles; `None`, loudly, when there are none.
@@ -100,12 +115,24 @@ pub fn models() -> Option<PathBuf> {
 
 /// The one place that knows how a service is opened.
 async fn open(data: &Path, models_dir: &Path, bulk_queue: usize) -> Arc<Service> {
+    open_fetching(data, models_dir, bulk_queue, FetchConfig::default()).await
+}
+
+async fn open_fetching(data: &Path, models_dir: &Path, bulk_queue: usize, fetch: FetchConfig) -> Arc<Service> {
     let lane = LaneConfig { queue: 64, max_wait: None };
     let lanes = SchedulerConfig { threads: 1, interactive: lane, bulk: lane, nice: 0 };
     let config = ServiceConfig {
         vectors_on_disk: false,
         index_build_memory: 1 << 30,
         search_candidates: 192,
+        jobs: JobsConfig {
+            files: FileAccess::Below(vec![data.join("files")]),
+            sources: SourceConfig { first_pause: Duration::from_millis(10), attempts: 3, ..SourceConfig::default() },
+            fetches: 8,
+            in_flight: 2,
+            buffered_bytes: 64 << 20,
+            manifest_bytes: 1 << 20,
+        },
         rebuild_index: false,
         data_dir: data.to_path_buf(),
         models_dir: models_dir.to_path_buf(),
@@ -113,7 +140,7 @@ async fn open(data: &Path, models_dir: &Path, bulk_queue: usize) -> Arc<Service>
         // Answers alike on every machine.
         engine: EngineConfig::tract(),
         limits: Default::default(),
-        fetch: Default::default(),
+        fetch,
         photos: SchedulerConfig { bulk: LaneConfig { queue: bulk_queue, ..lane }, ..lanes },
         reads: lanes,
         writes: lane,
@@ -158,7 +185,13 @@ impl Server {
     /// Asks for shutdown and waits until the server has ended.
     pub async fn stop(mut self) -> std::io::Result<()> {
         drop(self.stop.take());
-        self.served.await.unwrap()
+        let served = self.served.await.unwrap();
+        // They hold the service, and with it the data directory.
+        let jobs = self.jobs.lock().unwrap().take();
+        if let Some(jobs) = jobs {
+            jobs.await.unwrap();
+        }
+        served
     }
 
     /// Where the server keeps its data.

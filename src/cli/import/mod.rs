@@ -1,38 +1,30 @@
-//! `vitrine import`: a folder of photos or a manifest into the catalog, in this process and on all cores.
-//! Can be stopped and run again: what is there with the same bytes and model version is not looked at twice.
+//! `vitrine import`: a folder of photos or a manifest into the catalog, in this process and on all cores: a bulk job as the
+//! server runs them, of files that its user may read. Can be stopped and run again: what is there with the same bytes and
+//! model version is not looked at twice.
 
-mod columns;
-mod folder;
-mod manifest;
 mod progress;
-mod pump;
 mod report;
-mod rows;
-#[cfg(test)]
-mod tests;
 
 use super::bench::BareEngine;
 use super::{CliError, joint, runtime, signals};
-use crate::catalog::Metadata;
 use crate::config::ServiceSettings;
-use crate::photo::Fetcher;
-use crate::service::{PhotoInput, PhotoSource, Service, ServiceError};
-use bytes::Bytes;
+use crate::jobs::{self, Base, FileAccess, Format, Job, JobSource, Rows};
+use crate::service::{Service, ServiceError};
 use clap::Args;
-use futures_util::StreamExt;
 use progress::Progress;
-use pump::{Outcome, Tally, outcomes};
 use report::{Bench, Report};
-use rows::{Place, Plan, Row};
-use std::collections::HashMap;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
-use tokio::sync::OnceCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use url::Url;
 
-/// Photos in flight a thread: one that is looked at, one that is read, hashed and waits for it.
-const IN_FLIGHT_PER_THREAD: usize = 2;
+/// Names of manifests that a folder may hold, in the order they are looked for.
+const MANIFESTS: [&str; 2] = ["manifest.csv", "labels.csv"];
+/// How often progress is shown.
+const SHOWN_EVERY: Duration = Duration::from_millis(250);
 
 /// Options of `vitrine import`.
 ///
@@ -41,7 +33,8 @@ const IN_FLIGHT_PER_THREAD: usize = 2;
 pub(super) struct ImportArgs {
     /// Folder of photos (the file's stem is the product id), or a manifest: a CSV with at least `product_id` and
     /// `image_uri`, and optionally `image_id`, title, category, price, currency, `in_stock`, `group_id`, url, tags
-    /// (separated by | or ;) and `attributes.<name>`
+    /// (separated by | or ;) and `attributes.<name>`; lines of JSON with the same fields (.ndjson, .jsonl); or a CSV for
+    /// Google's Product Search
     source: PathBuf,
     /// Measure the bare engine before and after on the same threads, and print the import's share of it
     #[arg(long)]
@@ -55,8 +48,7 @@ pub(super) struct ImportArgs {
 
 /// Runs `vitrine import`.
 pub(super) fn run(args: &ImportArgs) -> Result<(), CliError> {
-    let plan = read_plan(&args.source)?;
-    let report = import(&args.service, plan, args.bench)?;
+    let report = import(&args.service, &args.source, args.bench)?;
     print(&report, args.json)?;
     match report.imported + report.unchanged {
         0 if !report.stopped => {
@@ -68,166 +60,117 @@ pub(super) fn run(args: &ImportArgs) -> Result<(), CliError> {
 
 /// Imports `source` and prints nothing but progress: what `vitrine demo` begins with.
 pub(super) fn quietly(settings: &ServiceSettings, source: &Path) -> Result<Report, CliError> {
-    import(settings, read_plan(source)?, false)
+    import(settings, source, false)
 }
 
 /// The photos of `source` that are files here, at most `limit`.
 pub(super) fn local_photos(source: &Path, limit: usize) -> Result<Vec<PathBuf>, CliError> {
-    Ok(local(&read_plan(source)?.rows).take(limit).map(Path::to_path_buf).collect())
+    Ok(local(&job_source(source)?)?.take(limit).map(|(path, _)| path).collect())
 }
 
-fn local(rows: &[Row]) -> impl Iterator<Item = &Path> {
-    rows.iter().filter_map(|row| if let Place::File(path) = &row.place { Some(path.as_path()) } else { None })
-}
-
-fn read_plan(source: &Path) -> Result<Plan, CliError> {
-    let plan = if source.is_dir() { folder::read(source)? } else { manifest::read(source)? };
-    if !plan.ignored_columns.is_empty() {
-        eprintln!("columns without a meaning here, ignored: {}", plan.ignored_columns.join(", "));
+/// What a job is about that imports `source`.
+fn job_source(source: &Path) -> Result<JobSource, CliError> {
+    let path = std::path::absolute(source).map_err(CliError::io("read", source))?;
+    if !path.is_dir() {
+        return Ok(JobSource::File { path });
     }
-    if plan.rows.is_empty() && plan.rejected.is_empty() {
-        return Err(CliError::NothingDone(format!("{}: no photo found", source.display())));
-    }
-    Ok(plan)
+    let inside = MANIFESTS.iter().map(|name| path.join(name)).find(|inside| jobs::is_manifest(inside));
+    Ok(inside.map_or(JobSource::Folder { path }, |path| JobSource::File { path }))
 }
 
-fn import(settings: &ServiceSettings, plan: Plan, bench: bool) -> Result<Report, CliError> {
+/// Photos of a source that are files here, with their products.
+fn local(source: &JobSource) -> Result<Box<dyn Iterator<Item = (PathBuf, String)>>, CliError> {
+    let path = match source {
+        JobSource::Folder { path } => {
+            let rows = jobs::rows_of(path).map_err(ServiceError::from)?;
+            return Ok(Box::new(rows.into_iter().filter_map(|row| row.content.ok()).filter_map(file)));
+        }
+        JobSource::File { path } => path,
+        JobSource::Body { .. } | JobSource::Uri { .. } => return Ok(Box::new(std::iter::empty())),
+    };
+    let input = BufReader::new(File::open(path).map_err(CliError::io("read", path))?);
+    let base = Base::of_file(path).map_err(CliError::io("read", path))?;
+    let rows = Rows::open(input, Format::of_path(&path.to_string_lossy()), base);
+    let rows = rows.map_err(|e| CliError::table(path, e.to_string()))?;
+    Ok(Box::new(rows.map_while(Result::ok).filter_map(|row| row.content.ok()).filter_map(file)))
+}
+
+fn file(row: crate::catalog::RowContent) -> Option<(PathBuf, String)> {
+    let path = Url::parse(&row.uri).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()?;
+    Some((path, row.product_id))
+}
+
+fn import(settings: &ServiceSettings, source: &Path, bench: bool) -> Result<Report, CliError> {
     let threads = settings.work.threads();
-    let in_flight = IN_FLIGHT_PER_THREAD * threads;
+    let job = job_source(source)?;
+    // What is wrong with the head is said before the model takes its seconds to load.
+    let first = local(&job)?.next();
+    let mut settings = settings.clone();
+    settings.jobs.file_access = FileAccess::All;
     // Only this import fills the lanes: they are never full, and no photo has to be tried again.
-    let service = joint::open_service(settings, in_flight)?;
+    let service = joint::open_service(&settings, joint::IN_FLIGHT_PER_THREAD * threads)?;
     let model = || service.analyzer().model().clone();
     let limits = settings.photo.limits();
-    let bare = bench.then(|| BareEngine::new(model(), &limits, threads, local(&plan.rows))).transpose()?;
+    let paths: Vec<PathBuf> = if bench { local(&job)?.map(|(path, _)| path).collect() } else { Vec::new() };
+    let paths = paths.iter().map(PathBuf::as_path);
+    let bare = bench.then(|| BareEngine::new(model(), &limits, threads, paths)).transpose()?;
     let rate = |bare: &BareEngine| bare.photos_per_s().map_err(ServiceError::from);
     let before = bare.as_ref().map(rate).transpose()?;
-    let fetcher = joint::fetcher(settings)?;
-    let result = runtime()?.block_on(pump(Importer::new(&service, fetcher, limits.body_bytes), plan, in_flight));
+    let result = runtime()?.block_on(run_job(&service, job));
     // Also after a failure: the index's snapshot makes the next start quick.
     let closed = service.close().map_err(CliError::from);
     let mut report = result?;
     closed?;
+    report.first = first;
     if let (Some(bare), Some(before)) = (&bare, before) {
         report.bench = Some(Bench::new(threads, before, rate(bare)?, report.photos_per_s));
     }
     Ok(report)
 }
 
-async fn pump(mut importer: Importer<'_>, mut plan: Plan, in_flight: usize) -> Result<Report, CliError> {
-    let products = std::mem::take(&mut plan.products).into_iter();
-    importer.products = products.map(|(id, metadata)| (id, Product::new(metadata))).collect();
-    let importer = &importer;
-    let mut tally = Tally::default();
-    for r in plan.rejected.drain(..) {
-        let detail = if r.line > 0 { format!("line {}: {}", r.line, r.detail) } else { r.detail };
-        tally.add(Outcome::Failed { cause: r.cause, detail });
-    }
-    let rows = std::mem::take(&mut plan.rows);
-    let first = rows.iter().find_map(|row| match &row.place {
-        Place::File(path) => Some((path.clone(), row.product_id.clone())),
-        Place::Url(_) => None,
-    });
-    let total = rows.len() as u64 + tally.failed;
-    let progress = Progress::new(total, tally.failed);
+async fn run_job(service: &Service, source: JobSource) -> Result<Report, CliError> {
+    let started = Instant::now();
+    let named = match &source {
+        JobSource::File { path } | JobSource::Folder { path } => path.clone(),
+        JobSource::Body { .. } | JobSource::Uri { .. } => PathBuf::new(),
+    };
+    let id = service.create_local_job(source).await?;
     let stop = AtomicBool::new(false);
     let mut interrupted = pin!(signals::stop_then_interrupt(&stop));
-    let started = Instant::now();
+    let progress = Progress::new();
     {
-        let mut stream = pin!(outcomes(rows, in_flight, &stop, |row| importer.one(row)));
+        let mut ran = pin!(service.run_job_alone(&id));
+        let mut tick = tokio::time::interval(SHOWN_EVERY);
         loop {
             tokio::select! {
-                next = stream.next() => match next {
-                    Some(outcome) => {
-                        tally.add(outcome);
-                        progress.show(&tally);
-                    }
-                    None => break,
-                },
+                ran = &mut ran => break ran?,
                 result = &mut interrupted => return Err(result.err().map_or(CliError::Interrupted, CliError::Runtime)),
+                _ = tick.tick() => {
+                    progress.show(&service.job(&id).await?);
+                    if stop.load(Ordering::Relaxed) {
+                        service.end_waits();
+                    }
+                }
             }
         }
     }
     progress.finish();
-    let stopped = tally.good() + tally.failed < total;
-    let report = Report::new(&plan, total, &tally, started.elapsed().as_secs_f64(), stopped);
-    Ok(Report { first, ..report })
+    let job = service.end_local_job(&id).await?;
+    if let Some(failure) = &job.failure {
+        return Err(CliError::table(&named, failure));
+    }
+    ignored(&job);
+    if job.total == 0 {
+        return Err(CliError::NothingDone(format!("{}: no photo found", named.display())));
+    }
+    let causes = service.failed_causes(&id).await?;
+    Ok(Report::new(job, causes, started.elapsed().as_secs_f64()))
 }
 
-/// What a row needs to get into the catalog.
-struct Importer<'a> {
-    service: &'a Service,
-    fetcher: Fetcher,
-    limit_bytes: usize,
-    products: HashMap<String, Product>,
-}
-
-/// A product of the manifest, written once, before the first of its photos.
-struct Product {
-    metadata: Metadata,
-    written: OnceCell<()>,
-}
-
-impl Product {
-    fn new(metadata: Metadata) -> Self {
-        Self { metadata, written: OnceCell::new() }
+fn ignored(job: &Job) {
+    if !job.ignored_columns.is_empty() {
+        eprintln!("columns without a meaning here, ignored: {}", job.ignored_columns.join(", "));
     }
-}
-
-impl<'a> Importer<'a> {
-    fn new(service: &'a Service, fetcher: Fetcher, limit_bytes: usize) -> Self {
-        Self { service, fetcher, limit_bytes, products: HashMap::new() }
-    }
-
-    async fn one(&self, row: Row) -> Outcome {
-        let place = row.place.shown();
-        match self.put(row).await {
-            Ok(outcome) => outcome,
-            Err((cause, detail)) => Outcome::Failed { cause, detail: format!("{place}: {detail}") },
-        }
-    }
-
-    async fn put(&self, row: Row) -> Result<Outcome, (&'static str, String)> {
-        let fault = |e: ServiceError| (joint::cause(&e), e.to_string());
-        let bytes = self.bytes(row.place).await?;
-        let (bytes, sha256) = hashed(bytes).await?;
-        if let Some(product) = self.products.get(&row.product_id) {
-            let write = || async {
-                self.service.put_product(&row.product_id, product.metadata.clone().into(), None).await.map(drop)
-            };
-            product.written.get_or_try_init(write).await.map_err(fault)?;
-        }
-        let image_id = row.image_id.as_deref();
-        if joint::is_current(self.service, &row.product_id, image_id, &sha256).await.map_err(fault)? {
-            return Ok(Outcome::Unchanged);
-        }
-        let input = PhotoInput { source: PhotoSource::Bytes(bytes), crop: None };
-        self.service.put_image(&row.product_id, row.image_id, input, None).await.map_err(fault)?;
-        Ok(Outcome::Imported)
-    }
-
-    async fn bytes(&self, place: Place) -> Result<Bytes, (&'static str, String)> {
-        match place {
-            Place::Url(url) => self.fetcher.fetch(&url).await.map_err(|e| {
-                let e = ServiceError::from(e);
-                (joint::cause(&e), e.to_string())
-            }),
-            Place::File(path) => {
-                let limit = self.limit_bytes;
-                let read = move || joint::read_bytes(&path, limit);
-                tokio::task::spawn_blocking(read).await.map_err(|e| ("internal", e.to_string()))?
-            }
-        }
-    }
-}
-
-/// SHA-256 in hex, off the runtime's workers: 20 MiB take some 20 ms.
-async fn hashed(bytes: Bytes) -> Result<(Bytes, String), (&'static str, String)> {
-    use sha2::{Digest, Sha256};
-    let hash = move || {
-        let sha256 = hex::encode(Sha256::digest(&bytes));
-        (bytes, sha256)
-    };
-    tokio::task::spawn_blocking(hash).await.map_err(|e| ("internal", e.to_string()))
 }
 
 fn print(report: &Report, json: bool) -> Result<(), CliError> {
@@ -240,4 +183,24 @@ fn print(report: &Report, json: bool) -> Result<(), CliError> {
         write!(out, "{}", report.text())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_manifest_inside_a_folder_is_used_when_it_is_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = || local(&job_source(dir.path()).unwrap()).unwrap().next().unwrap();
+        fs::write(dir.path().join("a.jpg"), b"").unwrap();
+        fs::write(dir.path().join("labels.csv"), b"file,pattern\na.jpg,solid\n").unwrap();
+        assert_eq!(first().1, "a");
+        fs::write(dir.path().join("labels.csv"), b"file,id\na.jpg,77\n").unwrap();
+        assert_eq!(first(), (dir.path().join("a.jpg"), "77".to_owned()));
+        let none = job_source(&dir.path().join("none.csv")).unwrap();
+        assert!(local(&none).is_err());
+    }
 }

@@ -1,6 +1,6 @@
 //! The progress bar of an import on standard error; where that is no terminal, a plain line every ten seconds.
 
-use super::pump::Tally;
+use crate::jobs::Job;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::Cell;
 use std::io::IsTerminal;
@@ -15,34 +15,35 @@ pub(super) struct Progress {
     /// Where there is no terminal: when the last line was written.
     plain: Option<Cell<Instant>>,
     started: Instant,
-    total: u64,
 }
 
 impl Progress {
-    /// A bar over `total` photos, of which `rejected` have failed already.
-    pub(super) fn new(total: u64, rejected: u64) -> Self {
+    /// An empty bar.
+    pub(super) fn new() -> Self {
         let plain = (!std::io::stderr().is_terminal()).then(|| Cell::new(Instant::now()));
-        let bar = if plain.is_some() { ProgressBar::hidden() } else { ProgressBar::new(total) };
+        let bar = if plain.is_some() { ProgressBar::hidden() } else { ProgressBar::new(0) };
         if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
             bar.set_style(style);
         }
-        bar.set_position(rejected);
         bar.enable_steady_tick(Duration::from_millis(500));
-        Self { bar, plain, started: Instant::now(), total }
+        Self { bar, plain, started: Instant::now() }
     }
 
-    /// Shows the state `tally`.
-    pub(super) fn show(&self, tally: &Tally) {
-        let done = tally.good() + tally.failed;
-        self.bar.set_position(done);
-        if tally.failed + tally.unchanged > 0 {
-            self.bar.set_message(format!("unchanged {}, failed {}", tally.unchanged, tally.failed));
+    /// Shows how far `job` is.
+    pub(super) fn show(&self, job: &Job) {
+        let done = job.total - job.waiting;
+        self.bar.set_length(job.total);
+        if job.reading {
+            self.bar.set_message("reading the manifest");
+            return;
         }
+        self.bar.set_position(done);
+        self.bar.set_message(format!("unchanged {}, failed {}", job.unchanged, job.failed));
         let Some(last) = &self.plain else { return };
         if last.get().elapsed() >= LINE_EVERY {
             last.set(Instant::now());
             let rate = done as f64 / self.started.elapsed().as_secs_f64();
-            eprintln!("{done}/{} photos, {rate:.1}/s, failed {}", self.total, tally.failed);
+            eprintln!("{done}/{} photos, {rate:.1}/s, failed {}", job.total, job.failed);
         }
     }
 

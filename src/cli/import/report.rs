@@ -1,8 +1,8 @@
 //! What an import tells at its end: to a person, or as one line of JSON.
 
-use super::pump::Tally;
-use super::rows::Plan;
+use crate::catalog::FailedCause;
 use crate::cli::term::clean;
+use crate::jobs::Job;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -20,7 +20,7 @@ pub(in crate::cli) struct Report {
     /// Rows and photos that could not be imported.
     pub(super) failed: u64,
     /// Rows that repeat an earlier one.
-    pub(super) repeated: usize,
+    pub(super) repeated: u64,
     /// True when it was stopped before its end.
     pub(in crate::cli) stopped: bool,
     /// Wall time of the import itself, without opening the service.
@@ -28,7 +28,7 @@ pub(in crate::cli) struct Report {
     /// Imported photos a second.
     pub(super) photos_per_s: f64,
     /// Failures by cause.
-    pub(super) causes: BTreeMap<&'static str, Cause>,
+    pub(super) causes: BTreeMap<String, Cause>,
     /// Columns that mean nothing here.
     pub(super) ignored_columns: Vec<String>,
     /// A photo that was tried, and its product: what the demo shows.
@@ -66,20 +66,20 @@ impl Bench {
 }
 
 impl Report {
-    /// Sums up: `tally` of the photos tried out of `plan`, which took `seconds`.
-    pub(super) fn new(plan: &Plan, total: u64, tally: &Tally, seconds: f64, stopped: bool) -> Self {
-        let causes = tally.causes.iter().map(|(c, (n, e))| (*c, Cause { count: *n, examples: e.clone() })).collect();
+    /// Sums up a job that took `seconds`.
+    pub(super) fn new(job: Job, causes: Vec<FailedCause>, seconds: f64) -> Self {
+        let cause = |FailedCause { cause, count, examples }| (cause, Cause { count, examples });
         Self {
-            total,
-            imported: tally.imported,
-            unchanged: tally.unchanged,
-            failed: tally.failed,
-            repeated: plan.repeated,
-            stopped,
+            total: job.total,
+            imported: job.done,
+            unchanged: job.unchanged,
+            failed: job.failed,
+            repeated: job.duplicate,
+            stopped: job.waiting > 0,
             seconds,
-            photos_per_s: tally.imported as f64 / seconds.max(1e-9),
-            causes,
-            ignored_columns: plan.ignored_columns.clone(),
+            photos_per_s: job.done as f64 / seconds.max(1e-9),
+            causes: causes.into_iter().map(cause).collect(),
+            ignored_columns: job.ignored_columns,
             first: None,
             bench: None,
         }

@@ -126,3 +126,32 @@ pub enum FetchError {
         detail: String,
     },
 }
+
+impl FetchError {
+    /// What it counts under, where many are counted.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::AddressRefused { .. } => "address not allowed",
+            Self::TooLarge { .. } => "file too long",
+            Self::Timeout { .. } | Self::Busy { .. } => "fetch timed out",
+            Self::Status { .. } => "URL answered with an error",
+            _ => "cannot fetch the URL",
+        }
+    }
+
+    /// Whether it may be over when one asks again.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Resolve { .. }
+            | Self::Incomplete { .. }
+            | Self::Timeout { .. }
+            | Self::Busy { .. }
+            | Self::Connection { .. } => true,
+            // Request timeout, too early, too many requests, and the server's own faults; not what it does not implement.
+            Self::Status { received, .. } => {
+                matches!(received, 408 | 425 | 429 | 500 | 502..=504 | 507 | 520..=599)
+            }
+            _ => false,
+        }
+    }
+}

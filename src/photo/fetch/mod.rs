@@ -13,7 +13,7 @@ pub use error::FetchError;
 
 use allow::AllowList;
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, LOCATION};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, LOCATION};
 use reqwest::{Certificate, Client, Response, StatusCode};
 use resolve::Resolver;
 use std::net::IpAddr;
@@ -23,6 +23,18 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use url::{Host, Url};
+
+/// Longest version of a photo that is kept.
+const MAX_ETAG_BYTES: usize = 256;
+
+/// What came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The body.
+    pub bytes: Bytes,
+    /// Its version, as the server calls it (RFC 9110, 8.8.3).
+    pub etag: Option<String>,
+}
 
 /// What fetching may cost, and where it may go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +141,16 @@ impl Fetcher {
     /// # Errors
     /// [`FetchError`]; its variants name each fault.
     pub async fn fetch(&self, url: &str) -> Result<Bytes, FetchError> {
+        let fetched = self.fetch_changed(url, None).await?;
+        // Only an answer to a condition is none, and there was no condition.
+        fetched.map(|fetched| fetched.bytes).ok_or(FetchError::Status { expected: 200, received: 304 })
+    }
+
+    /// As [`Fetcher::fetch`], with the version that the server says it is; `None` where it still is the version `etag`.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn fetch_changed(&self, url: &str, etag: Option<&str>) -> Result<Option<Fetched>, FetchError> {
         let target = Target::parse(url)?;
         let config = &self.config;
         let queue = timeout(Duration::from_millis(config.queue_ms), self.places.acquire());
@@ -136,23 +158,74 @@ impl Fetcher {
             return Err(FetchError::Busy { limit: config.concurrency, waited_ms: config.queue_ms });
         };
         let limit_ms = config.total_ms;
-        timeout(Duration::from_millis(limit_ms), self.follow(target))
+        timeout(Duration::from_millis(limit_ms), self.follow(target, etag))
             .await
             .unwrap_or(Err(FetchError::Timeout { limit_ms }))
     }
 
-    async fn follow(&self, mut target: Target) -> Result<Bytes, FetchError> {
+    async fn follow(&self, mut target: Target, etag: Option<&str>) -> Result<Option<Fetched>, FetchError> {
         for _ in 0..=self.config.redirects {
-            let response = self.ask(&target).await?;
-            match redirect(&target, &response)? {
-                Some(next) => target = next,
-                None => return self.body(&target, response).await,
+            let response = self.ask(&target, etag).await?;
+            if let Some(next) = redirect(&target, &response)? {
+                target = next;
+                continue;
             }
+            if etag.is_some() && response.status() == StatusCode::NOT_MODIFIED {
+                return Ok(None);
+            }
+            let version = response.headers().get(ETAG).and_then(|value| value.to_str().ok());
+            let etag = version.filter(|version| version.len() <= MAX_ETAG_BYTES).map(str::to_owned);
+            return Ok(Some(Fetched { bytes: self.body(&target, response).await?, etag }));
         }
         Err(FetchError::Redirects { limit: self.config.redirects })
     }
 
-    async fn ask(&self, target: &Target) -> Result<Response, FetchError> {
+    /// What is behind `url`, of any kind and of at most `limit` bytes, piece by piece. Each piece has the time that a photo has,
+    /// all of them an hour.
+    ///
+    /// # Errors
+    /// [`FetchError`], or what `write` fails with.
+    pub async fn fetch_into<E: From<FetchError>>(
+        &self,
+        url: &str,
+        limit: usize,
+        mut write: impl FnMut(Bytes) -> Result<(), E>,
+    ) -> Result<(), E> {
+        /// Longest time for all pieces, in milliseconds.
+        const ALL_MS: u64 = 3_600_000;
+        let piece_ms = self.config.total_ms;
+        let (late, too_late) = (FetchError::Timeout { limit_ms: piece_ms }, FetchError::Timeout { limit_ms: ALL_MS });
+        let pieces = async {
+            let mut target = Target::parse(url)?;
+            let mut followed = 0;
+            let piece = Duration::from_millis(piece_ms);
+            let mut response = loop {
+                let response = timeout(piece, self.ask(&target, None)).await.unwrap_or(Err(late.clone()))?;
+                match redirect(&target, &response)? {
+                    None => break response,
+                    Some(_) if followed == self.config.redirects => {
+                        return Err(FetchError::Redirects { limit: followed }.into());
+                    }
+                    Some(next) => target = next,
+                }
+                followed += 1;
+            };
+            check_head(&response)?;
+            let mut received = 0;
+            loop {
+                let next = timeout(piece, self.chunk(&target, &mut response, received)).await;
+                let Some(chunk) = next.unwrap_or(Err(late.clone()))? else { return Ok(()) };
+                received += chunk.len() as u64;
+                if received > limit as u64 {
+                    return Err(FetchError::TooLarge { limit, received }.into());
+                }
+                write(chunk)?;
+            }
+        };
+        timeout(Duration::from_millis(ALL_MS), pieces).await.unwrap_or(Err(too_late.into()))
+    }
+
+    async fn ask(&self, target: &Target, etag: Option<&str>) -> Result<Response, FetchError> {
         let client = if self.allowed.host(target) {
             &self.trusting
         } else {
@@ -168,23 +241,16 @@ impl Fetcher {
             }
             &self.guarded
         };
-        let request = client.get(target.url.clone());
+        let mut request = client.get(target.url.clone());
+        if let Some(etag) = etag {
+            request = request.header(IF_NONE_MATCH, etag);
+        }
         let answer = request.send().await;
         answer.map_err(|error| self.fault(target, &error))
     }
 
     async fn body(&self, target: &Target, mut response: Response) -> Result<Bytes, FetchError> {
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status { expected: 200, received: response.status().as_u16() });
-        }
-        if let Some(encoding) = response.headers().get(CONTENT_ENCODING)
-            && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-        {
-            return Err(FetchError::Encoding {
-                expected: "identity",
-                received: encoding.as_bytes().escape_ascii().to_string(),
-            });
-        }
+        check_head(&response)?;
         let limit = self.config.max_bytes;
         let announced = response.content_length();
         let check = |received: u64| match usize::try_from(received) {
@@ -194,20 +260,24 @@ impl Fetcher {
         let expected = check(announced.unwrap_or(0))?;
         // A promise is no reason to allocate: at most 1 MiB before the first byte.
         let mut body = BytesMut::with_capacity(expected.min(1 << 20));
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) => {
-                    check(body.len() as u64 + chunk.len() as u64)?;
-                    body.extend_from_slice(&chunk);
-                }
-                Ok(None) => return Ok(body.freeze()),
-                Err(error) if error.is_body() || error.is_decode() => {
-                    let received = body.len() as u64;
-                    return Err(FetchError::Incomplete { received });
-                }
-                Err(error) => return Err(self.fault(target, &error)),
-            }
+        while let Some(chunk) = self.chunk(target, &mut response, body.len() as u64).await? {
+            check(body.len() as u64 + chunk.len() as u64)?;
+            body.extend_from_slice(&chunk);
         }
+        Ok(body.freeze())
+    }
+
+    /// The next piece of a body of which `received` bytes have come.
+    async fn chunk(
+        &self,
+        target: &Target,
+        response: &mut Response,
+        received: u64,
+    ) -> Result<Option<Bytes>, FetchError> {
+        response.chunk().await.map_err(|error| match error.is_body() || error.is_decode() {
+            true => FetchError::Incomplete { received },
+            false => self.fault(target, &error),
+        })
     }
 
     /// Finds what our resolver said in the chain of causes, else says what reqwest says.
@@ -226,6 +296,19 @@ impl Fetcher {
             return FetchError::Timeout { limit_ms };
         }
         FetchError::Connection { host: target.host.to_string(), detail }
+    }
+}
+
+/// Whether a body follows, as it lies there.
+fn check_head(response: &Response) -> Result<(), FetchError> {
+    if response.status() != StatusCode::OK {
+        return Err(FetchError::Status { expected: 200, received: response.status().as_u16() });
+    }
+    match response.headers().get(CONTENT_ENCODING) {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            Err(FetchError::Encoding { expected: "identity", received: encoding.as_bytes().escape_ascii().to_string() })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -19,12 +19,15 @@ pub(super) enum Column {
     Tags,
     /// `attributes.<name>`: an attribute the merchant already has.
     Attribute(String),
+    /// `name=value,name=value`: attributes in one cell, as Google's Product Search has them.
+    Labels,
 }
 
 impl Column {
     /// The field that a head names; case, blanks, `-` and `_` do not matter. Beside the names of the API it knows
     /// what exports and label files commonly say: `file`, `path`, `image`, `image_url` for `image_uri`, `id`, `sku`
-    /// for `product_id`, and `name`, `product_title`, `product_display_name` for `title`.
+    /// for `product_id`, and `name`, `product_title` for `title`; and those of Google's Product Search
+    /// (`product-display-name`, `product-category`, `labels`).
     pub(super) fn named(head: &str) -> Option<Self> {
         if let Some((prefix, name)) = head.split_once('.')
             && prefix.trim().eq_ignore_ascii_case("attributes")
@@ -38,7 +41,8 @@ impl Column {
             "imageid" => Self::ImageId,
             "imageuri" | "imageurl" | "image" | "file" | "path" => Self::ImageUri,
             "title" | "name" | "producttitle" | "productdisplayname" => Self::Title,
-            "category" => Self::Category,
+            "category" | "productcategory" => Self::Category,
+            "labels" => Self::Labels,
             "price" => Self::Price,
             "currency" => Self::Currency,
             "instock" => Self::InStock,
@@ -48,6 +52,18 @@ impl Column {
             _ => return None,
         })
     }
+
+    /// The columns of a file for Google's Product Search, which has no head.
+    pub(super) const GOOGLE: [Option<Self>; 8] = [
+        Some(Self::ImageUri),
+        Some(Self::ImageId),
+        None, // product-set-id
+        Some(Self::ProductId),
+        Some(Self::Category),
+        Some(Self::Title),
+        Some(Self::Labels),
+        None, // bounding-poly
+    ];
 
     /// Writes `cell` (trimmed, not blank) into `metadata`; ids and the photo's place are not metadata.
     ///
@@ -68,6 +84,14 @@ impl Column {
             Self::Attribute(name) => {
                 metadata.attributes.get_or_insert_with(BTreeMap::new).insert(name.clone(), cell.to_owned());
             }
+            Self::Labels => {
+                let attributes = metadata.attributes.get_or_insert_with(BTreeMap::new);
+                for label in cell.split(',').map(str::trim).filter(|label| !label.is_empty()) {
+                    let (name, value) = label.split_once('=').ok_or_else(|| labels_expected(label))?;
+                    // Of several values of one name the first counts: an attribute has one.
+                    attributes.entry(name.trim().to_owned()).or_insert_with(|| value.trim().to_owned());
+                }
+            }
         }
         Ok(())
     }
@@ -77,6 +101,10 @@ impl Column {
 fn price(cell: &str) -> Result<f64, String> {
     let value = cell.parse::<f64>().ok().filter(|p| p.is_finite() && *p >= 0.0);
     value.ok_or_else(|| format!("price: expected a number such as 59.90, received {cell:?}"))
+}
+
+fn labels_expected(label: &str) -> String {
+    format!("labels: expected name=value, separated by commas, received {label:?}")
 }
 
 fn truth(cell: &str) -> Result<bool, String> {
@@ -96,28 +124,4 @@ fn tags(cell: &str) -> Vec<String> {
         }
     }
     tags
-}
-
-/// Fills the fields that `metadata` has not with those of `later`: of several rows of a product, the first that
-/// says something counts.
-pub(super) fn complete(metadata: &mut Metadata, later: Metadata) {
-    fn fill<T>(field: &mut Option<T>, later: Option<T>) {
-        if field.is_none() {
-            *field = later;
-        }
-    }
-    fill(&mut metadata.title, later.title);
-    fill(&mut metadata.category, later.category);
-    fill(&mut metadata.price, later.price);
-    fill(&mut metadata.currency, later.currency);
-    fill(&mut metadata.in_stock, later.in_stock);
-    fill(&mut metadata.group_id, later.group_id);
-    fill(&mut metadata.url, later.url);
-    fill(&mut metadata.tags, later.tags);
-    match (&mut metadata.attributes, later.attributes) {
-        (Some(known), Some(later)) => later.into_iter().for_each(|(k, v)| {
-            known.entry(k).or_insert(v);
-        }),
-        (known, later) => fill(known, later),
-    }
 }

@@ -1,0 +1,241 @@
+//! A manifest as a stream of rows, each a photo of a product: CSV or lines of JSON, of any length in constant memory.
+//! Files of spreadsheets are taken as they come: byte order mark, CRLF, quotes, `;` or tabs between columns. A bad row is a
+//! row that failed, with its line; only a bad head refuses the whole file.
+
+mod columns;
+mod csv;
+mod ndjson;
+#[cfg(test)]
+mod tests;
+
+use crate::catalog::{Metadata, NewRow, RowContent, RowFault, validate_id};
+use columns::Column;
+use serde::{Deserialize, Serialize};
+use std::io::{self, BufRead, Read};
+use std::path::{Path, PathBuf};
+use url::Url;
+use utoipa::ToSchema;
+
+/// Longest row, in bytes: longer ones fail, and are never held whole.
+const MAX_ROW_BYTES: usize = 1 << 20;
+/// Most columns, and most names of them that are told to mean nothing.
+const MAX_COLUMNS: usize = 4_096;
+/// Bytes looked at to tell what a file is.
+const HEAD_BYTES: u64 = 64 << 10;
+/// What photos can be fetched from.
+const SCHEMES: [&str; 3] = ["http", "https", "file"];
+
+/// How a manifest is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Comma, semicolon or tab separated, with a head; or without one, as for Google's Product Search.
+    Csv,
+    /// An object a line.
+    Ndjson,
+}
+
+impl Format {
+    /// By a file's name; CSV unless it says otherwise.
+    pub fn of_path(path: &str) -> Self {
+        let extension = path.rsplit('.').next().unwrap_or_default();
+        match extension.to_ascii_lowercase().as_str() {
+            "ndjson" | "jsonl" => Self::Ndjson,
+            _ => Self::Csv,
+        }
+    }
+}
+
+/// Where photos lie that a manifest names by a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// Below this folder.
+    Folder(PathBuf),
+    /// Beside this file.
+    Beside(Url),
+    /// Nowhere: only URLs can be used.
+    Nowhere,
+}
+
+impl Base {
+    /// The folder that the file at `path` lies in.
+    ///
+    /// # Errors
+    /// When the current folder is gone.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
+        let path = std::path::absolute(path)?;
+        Ok(Self::Folder(path.parent().map_or_else(|| path.clone(), Path::to_path_buf)))
+    }
+
+    fn url(&self, uri: &str) -> Result<String, String> {
+        let unsupported = || {
+            let paths = if matches!(self, Self::Nowhere) { "" } else { "a path or " };
+            format!("image_uri: expected {paths}an http, https or file URL, received {uri:?}")
+        };
+        // `C:\photos\a.jpg` parses as a URL of scheme `c`.
+        let url = match Url::parse(uri).ok().filter(|url| url.scheme().len() > 1) {
+            Some(url) => url,
+            None => match self {
+                Self::Folder(folder) => Url::from_file_path(folder.join(uri)).map_err(|()| unsupported())?,
+                Self::Beside(base) => base.join(uri).map_err(|_| unsupported())?,
+                Self::Nowhere => return Err(unsupported()),
+            },
+        };
+        if SCHEMES.contains(&url.scheme()) { Ok(url.into()) } else { Err(unsupported()) }
+    }
+}
+
+/// Whether the file at `path` has the head of a manifest.
+pub fn is_manifest(path: &Path) -> bool {
+    let open = |file| Rows::open(io::BufReader::new(file), Format::of_path(&path.to_string_lossy()), Base::Nowhere);
+    std::fs::File::open(path).is_ok_and(|file| open(file).is_ok())
+}
+
+/// Why a manifest cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Its bytes could not be read.
+    #[error("cannot read the manifest: {0}")]
+    Io(#[from] io::Error),
+    /// It is not in UTF-8.
+    #[error("the manifest is {received}; save it as UTF-8")]
+    Encoding {
+        /// What it is.
+        received: &'static str,
+    },
+    /// Its head lacks columns.
+    #[error("no column {}; the head says: {received}", missing.join(", "))]
+    Columns {
+        /// What it lacks.
+        missing: Vec<&'static str>,
+        /// What it has, shortened.
+        received: String,
+    },
+}
+
+/// The rows of a manifest.
+pub struct Rows<R> {
+    base: Base,
+    format: Records<R>,
+    row: u64,
+}
+
+enum Records<R> {
+    Csv(Box<csv::Records<R>>),
+    Ndjson(ndjson::Records<R>),
+}
+
+/// What is told of a file before its first row is taken.
+type Started<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
+
+impl<R: BufRead> Rows<R> {
+    /// Reads the head.
+    ///
+    /// # Errors
+    /// When it cannot be read, is not text in UTF-8, or has no usable head.
+    pub fn open(mut input: R, format: Format, base: Base) -> Result<Self, ManifestError> {
+        let mut head = Vec::new();
+        input.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
+        if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
+            return Err(ManifestError::Encoding { received: "UTF-16" });
+        }
+        if head.starts_with(b"\xef\xbb\xbf") {
+            head.drain(..3);
+        }
+        let format = match format {
+            Format::Csv => Records::Csv(Box::new(csv::Records::open(head, input)?)),
+            Format::Ndjson => Records::Ndjson(ndjson::Records::new(head, input)),
+        };
+        Ok(Self { base, format, row: 0 })
+    }
+
+    /// Columns that mean nothing here, of the rows so far.
+    pub fn ignored(&self) -> &[String] {
+        match &self.format {
+            Records::Csv(records) => records.ignored(),
+            Records::Ndjson(records) => records.ignored(),
+        }
+    }
+}
+
+impl<R: BufRead> Iterator for Rows<R> {
+    type Item = Result<NewRow, ManifestError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let record = match &mut self.format {
+            Records::Csv(records) => records.next(),
+            Records::Ndjson(records) => records.next(),
+        };
+        match record {
+            Err(error) => Some(Err(error.into())),
+            Ok(None) => None,
+            Ok(Some((line, cells))) => {
+                self.row += 1;
+                let content = cells.and_then(|cells| cells.content(&self.base));
+                let content = content.map_err(|(cause, detail)| RowFault {
+                    cause: cause.to_owned(),
+                    detail,
+                    attempts: 0,
+                    retryable: false,
+                });
+                Some(Ok(NewRow { row: self.row, line, content }))
+            }
+        }
+    }
+}
+
+/// Why a row cannot be used: what it counts under, and what exactly.
+type Fault = (&'static str, String);
+
+/// A record of the file: the line it begins on, and its cells or why there are none.
+type Record = (u64, Result<Cells, Fault>);
+
+/// The cells of a row that mean something.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Cells {
+    product_id: String,
+    image_id: Option<String>,
+    uri: String,
+    metadata: Metadata,
+}
+
+impl Cells {
+    /// Takes in a cell, trimmed; one that is blank says nothing.
+    fn put(&mut self, column: &Column, cell: &str) -> Result<(), Fault> {
+        match column {
+            _ if cell.is_empty() => {}
+            Column::ProductId => cell.clone_into(&mut self.product_id),
+            Column::ImageId => self.image_id = Some(cell.to_owned()),
+            Column::ImageUri => cell.clone_into(&mut self.uri),
+            other => other.read(cell, &mut self.metadata).map_err(bad_value)?,
+        }
+        Ok(())
+    }
+
+    fn content(self, base: &Base) -> Result<RowContent, Fault> {
+        for (field, value) in [("product_id", &self.product_id), ("image_uri", &self.uri)] {
+            if value.is_empty() {
+                return Err(("missing value", format!("{field} is blank")));
+            }
+        }
+        let Self { product_id, image_id, uri, metadata } = self;
+        validate_id("product_id", &product_id).map_err(|e| bad_value(e.to_string()))?;
+        image_id.as_deref().map_or(Ok(()), |id| validate_id("image_id", id)).map_err(|e| bad_value(e.to_string()))?;
+        metadata.validate().map_err(|e| bad_value(e.to_string()))?;
+        let uri = base.url(&uri).map_err(bad_value)?;
+        Ok(RowContent { product_id, image_id, uri, metadata })
+    }
+}
+
+fn bad_value(detail: String) -> Fault {
+    ("bad value", detail)
+}
+
+fn too_long() -> Fault {
+    ("row too long", format!("more than {MAX_ROW_BYTES} bytes, or {MAX_COLUMNS} columns"))
+}
+
+/// At most 40 characters of a cell: what is no manifest at all may have megabytes without a comma.
+fn shown(cell: &[u8]) -> String {
+    String::from_utf8_lossy(&cell[..cell.len().min(160)]).chars().take(40).collect()
+}

@@ -1,0 +1,101 @@
+//! Lines of JSON: an object a line, with the fields that CSV has as columns; `tags` may be a list, `attributes` an object.
+
+use super::columns::Column;
+use super::{Cells, Fault, MAX_COLUMNS, MAX_ROW_BYTES, Record, Started, bad_value, too_long};
+use serde_json::{Map, Value};
+use std::io::{self, BufRead, Cursor, Read};
+
+pub(super) struct Records<R> {
+    input: Started<R>,
+    line: u64,
+    bytes: Vec<u8>,
+    ignored: Vec<String>,
+}
+
+impl<R: BufRead> Records<R> {
+    /// `head`: what was read of the file already.
+    pub(super) fn new(head: Vec<u8>, input: R) -> Self {
+        Self { input: Cursor::new(head).chain(input), line: 0, bytes: Vec::new(), ignored: Vec::new() }
+    }
+
+    pub(super) fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+
+    pub(super) fn next(&mut self) -> io::Result<Option<Record>> {
+        loop {
+            self.bytes.clear();
+            self.line += 1;
+            let read = self.input.by_ref().take(MAX_ROW_BYTES as u64 + 1).read_until(b'\n', &mut self.bytes)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            if read > MAX_ROW_BYTES && self.bytes.last() != Some(&b'\n') {
+                self.skip_line()?;
+                return Ok(Some((self.line, Err(too_long()))));
+            }
+            if !self.bytes.trim_ascii().is_empty() {
+                return Ok(Some((self.line, self.cells())));
+            }
+        }
+    }
+
+    fn skip_line(&mut self) -> io::Result<()> {
+        loop {
+            let input = self.input.fill_buf()?;
+            let end = input.iter().position(|byte| *byte == b'\n');
+            let taken = end.map_or(input.len(), |at| at + 1);
+            self.input.consume(taken);
+            if end.is_some() || taken == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn cells(&mut self) -> Result<Cells, Fault> {
+        let object: Map<String, Value> = match serde_json::from_slice(&self.bytes) {
+            Ok(object) => object,
+            Err(error) => return Err(("not JSON", format!("expected an object: {error}"))),
+        };
+        let mut cells = Cells::default();
+        for (name, value) in &object {
+            let column = match (Column::named(name), value) {
+                (_, Value::Null) => continue,
+                (Some(column), _) => column,
+                (None, Value::Object(attributes)) if name == "attributes" => {
+                    for (name, value) in attributes {
+                        cells.put(&Column::Attribute(name.clone()), cell(name, value)?.trim())?;
+                    }
+                    continue;
+                }
+                (None, _) => {
+                    if self.ignored.len() < MAX_COLUMNS && !self.ignored.contains(name) {
+                        self.ignored.push(name.chars().take(40).collect());
+                    }
+                    continue;
+                }
+            };
+            match (&column, value) {
+                (Column::Tags, Value::Array(tags)) => {
+                    let tags = tags.iter().map(|tag| cell("tags", tag)).collect::<Result<Vec<_>, _>>()?;
+                    cells.metadata.tags = Some(tags);
+                }
+                _ => cells.put(&column, cell(name, value)?.trim())?,
+            }
+        }
+        Ok(cells)
+    }
+}
+
+/// A value as a cell of a table would have it.
+fn cell(name: &str, value: &Value) -> Result<String, Fault> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(number) => Ok(number.to_string()),
+        Value::Bool(truth) => Ok(truth.to_string()),
+        Value::Null => Ok(String::new()),
+        Value::Array(_) | Value::Object(_) => {
+            Err(bad_value(format!("{name}: expected a text, a number or a truth value, received a list or an object")))
+        }
+    }
+}

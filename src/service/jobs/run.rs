@@ -1,0 +1,555 @@
+//! A job from its manifest to its last row. Photos are fetched ahead of those that are looked at; a row that brings a photo
+//! ends in the transaction that stores it, the others many at a time.
+
+use super::{KEPT_DAYS, Running, source};
+use crate::catalog::{CatalogError, JobRecord, JobState, NewRow, RowEnd, RowFault, Tx, WaitingRow};
+use crate::jobs::{self, Base, Format, JobSource, ManifestError, Rows, SourceError, rows_of};
+use crate::photo::Fetched;
+use crate::scheduler::{Lane, SchedulerError, Ticket};
+use crate::service::write::{MAX_LOOKS, Seen, image_name};
+use crate::service::{Core, Service, ServiceError, lock};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use sha2::{Digest, Sha256};
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{BufReader, Write};
+use std::path::Path;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use time::OffsetDateTime;
+use tokio::sync::OwnedSemaphorePermit;
+use url::Url;
+
+/// Rows of a manifest that are taken in at once: some 10 ms of the writer's turn.
+const READ_AT_ONCE: usize = 500;
+/// Rows that are read ahead of those under way.
+const PAGE: usize = 1_000;
+/// Rows without a new photo that end in one transaction, at most.
+const ENDED_AT_ONCE: usize = 256;
+/// Seconds over which the rate of a job is told.
+const RATED_S: f64 = 30.0;
+/// Pause of the reader of a manifest where the writer's queue is full.
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
+/// Pause after a fault of the store before the next job is looked for.
+const FAULT_PAUSE: Duration = Duration::from_secs(10);
+
+/// How many rows ended when, of late.
+#[derive(Default)]
+pub(super) struct Rate {
+    ended: u64,
+    marks: VecDeque<(Instant, u64)>,
+}
+
+impl Rate {
+    fn add(&mut self, rows: u64) {
+        self.ended += rows;
+        let now = Instant::now();
+        // Half a second apart: some 60 of them.
+        if self.marks.back().is_none_or(|(at, _)| now - *at >= Duration::from_millis(500)) {
+            self.marks.push_back((now, self.ended));
+        }
+        while self.marks.len() > 2 && self.marks.front().is_some_and(|(at, _)| (now - *at).as_secs_f64() > RATED_S) {
+            self.marks.pop_front();
+        }
+    }
+
+    pub(super) fn per_s(&self) -> Option<f64> {
+        let (at, ended) = self.marks.front()?;
+        let seconds = at.elapsed().as_secs_f64();
+        (seconds >= 0.5).then(|| (self.ended - ended) as f64 / seconds)
+    }
+}
+
+/// How a row came out.
+struct Outcome {
+    row: WaitingRow,
+    /// `None`: it is kept already.
+    end: Option<RowEnd>,
+    /// What its server says of the photo: its version and hash.
+    version: Option<(String, String)>,
+}
+
+/// A photo that is to be looked at.
+struct Brought {
+    row: WaitingRow,
+    bytes: Bytes,
+    sha256: String,
+    etag: Option<String>,
+    attempts: u32,
+    _memory: Option<OwnedSemaphorePermit>,
+}
+
+/// One lock a photo under way: of rows with the same photo one looks, and the others take what it saw.
+type Photos = Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>;
+
+impl Service {
+    /// Runs jobs as they are made, until the service ends. Jobs of commands whose process is gone are ended first: what they
+    /// were about, they can be asked again.
+    pub async fn run_jobs(&self) {
+        if let Err(error) = self.on_writes(clean_up).await {
+            tracing::warn!(%error, "old jobs were not removed");
+        }
+        self.remove_lost_manifests();
+        while !self.jobs.is_ending() {
+            let next = self.on_reads(|core, _| Ok(core.catalog.next_job()?)).await;
+            let ran = match next {
+                Ok(Some(job)) => self.run_job(job).await,
+                Ok(None) => {
+                    self.jobs.wake.notified().await;
+                    continue;
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = ran {
+                tracing::error!(%error, "a job cannot go on for now");
+                tokio::time::sleep(FAULT_PAUSE).await;
+            }
+        }
+    }
+
+    /// Runs one job, of a command, to its end or until the service ends.
+    ///
+    /// # Errors
+    /// When the store fails, or the job is unknown.
+    pub async fn run_job_alone(&self, id: &str) -> Result<(), ServiceError> {
+        let id = id.to_owned();
+        let job = self.on_reads(move |core, _| Ok(core.catalog.job(&id)?)).await?;
+        self.run_job(job).await
+    }
+
+    async fn run_job(&self, job: JobRecord) -> Result<(), ServiceError> {
+        let (stop, rate) = (Arc::new(AtomicBool::new(self.jobs.is_ending())), Arc::new(Mutex::default()));
+        *lock(&self.jobs.running) = Some(Running { key: job.key, stop: Arc::clone(&stop), rate: Arc::clone(&rate) });
+        let (id, key) = (job.id.clone(), job.key);
+        let ran = self.rows_of_job(job, &stop, &rate).await;
+        *lock(&self.jobs.running) = None;
+        if let Err(error) = &ran {
+            let failure = format!("cannot go on for now: {error}");
+            let tell = move |tx: &mut Tx<'_>| match tx.expect_job(&id)?.state {
+                JobState::Running => Ok(tx.set_job_state(key, JobState::Running, Some(&failure))?),
+                _ => Ok(()),
+            };
+            // Where the store is what fails, this fails too, and the log says it.
+            let _ = self.on_writes(tell).await;
+        }
+        ran
+    }
+
+    async fn rows_of_job(
+        &self,
+        job: JobRecord,
+        stop: &Arc<AtomicBool>,
+        rate: &Mutex<Rate>,
+    ) -> Result<(), ServiceError> {
+        let (id, key) = (job.id.clone(), job.key);
+        // Paused or ended since it was looked for: then it is not this one's turn.
+        let begin = move |tx: &mut Tx<'_>| {
+            let begins = matches!(tx.expect_job(&id)?.state, JobState::Queued | JobState::Running);
+            if begins {
+                tx.set_job_state(key, JobState::Running, None)?;
+            }
+            Ok(begins)
+        };
+        if !self.on_writes(begin).await? {
+            return Ok(());
+        }
+        tracing::info!(job = job.id, "job runs");
+        if !job.is_read
+            && let Err(error) = self.read_manifest(&job, stop).await
+        {
+            let Some(failure) = fault_of_manifest(&error) else { return Err(error) };
+            tracing::warn!(job = job.id, failure, "the manifest of a job cannot be read");
+            return self.settle(&job, JobState::Failed, Some(failure)).await;
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.bring_rows(key, stop, rate).await?;
+        if stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.settle(&job, JobState::Done, None).await?;
+        tracing::info!(job = job.id, "job done");
+        Ok(())
+    }
+
+    /// Ends a job that runs; one that was paused or ended meanwhile stays so.
+    async fn settle(&self, job: &JobRecord, to: JobState, failure: Option<String>) -> Result<(), ServiceError> {
+        let (id, key) = (job.id.clone(), job.key);
+        let end = move |tx: &mut Tx<'_>| {
+            if tx.expect_job(&id)?.state == JobState::Running {
+                tx.set_job_state(key, to, failure.as_deref())?;
+            }
+            Ok(tx.expect_job(&id)?.state)
+        };
+        if self.on_writes(end).await?.is_ended() {
+            self.remove_manifest(&job.id);
+        }
+        Ok(())
+    }
+
+    /// Takes in all rows, from the first: what an earlier try had taken in is forgotten.
+    async fn read_manifest(&self, job: &JobRecord, stop: &Arc<AtomicBool>) -> Result<(), ServiceError> {
+        let (key, stop) = (job.key, Arc::clone(stop));
+        let core = Arc::clone(&self.core);
+        let writes = Arc::clone(&self.writes);
+        let write = {
+            let stop = Arc::clone(&stop);
+            move |rows: Vec<NewRow>| -> Result<(), ServiceError> {
+                let rows = Arc::new(rows);
+                while !stop.load(Ordering::Relaxed) {
+                    let (core, rows) = (Arc::clone(&core), Arc::clone(&rows));
+                    let add = move |_: &Ticket<'_>| core.catalog.write(|tx| tx.add_rows(key, &rows)).map(drop);
+                    match writes.run_blocking(Lane::Bulk, add) {
+                        Err(SchedulerError::Full { .. } | SchedulerError::Late { .. }) => {
+                            std::thread::sleep(BUSY_PAUSE);
+                        }
+                        done => return Ok(done??),
+                    }
+                }
+                Ok(())
+            }
+        };
+        self.on_writes(move |tx| Ok(tx.forget_rows(key)?)).await?;
+        let source = source(job)?;
+        let (manifest, files) = (self.jobs.manifest(&job.id), self.jobs.config.files.clone());
+        if let JobSource::Uri { uri, .. } = &source
+            && !uri.starts_with("file:")
+        {
+            self.fetch_manifest(uri, &manifest).await?;
+        }
+        let read = move || -> Result<Option<Vec<String>>, ServiceError> {
+            let mut taken = Vec::with_capacity(READ_AT_ONCE);
+            let mut take = |row: NewRow| -> Result<bool, ServiceError> {
+                taken.push(row);
+                if taken.len() == READ_AT_ONCE {
+                    write(std::mem::replace(&mut taken, Vec::with_capacity(READ_AT_ONCE)))?;
+                }
+                Ok(!stop.load(Ordering::Relaxed))
+            };
+            let mut ignored = Vec::new();
+            let open = |path: &Path| File::open(path).map_err(ManifestError::from);
+            let (file, format, base) = match source {
+                JobSource::Folder { path } => {
+                    for row in rows_of(&path)? {
+                        if !take(row)? {
+                            return Ok(None);
+                        }
+                    }
+                    write(taken)?;
+                    return Ok(Some(ignored));
+                }
+                JobSource::Body { format } => (open(&manifest)?, format, Base::Nowhere),
+                JobSource::File { path } => {
+                    let base = Base::of_file(&path).map_err(ManifestError::from)?;
+                    (open(&path)?, Format::of_path(&path.to_string_lossy()), base)
+                }
+                JobSource::Uri { uri, format } => {
+                    let url = Url::parse(&uri).map_err(|_| SourceError::Scheme)?;
+                    let file = match url.to_file_path() {
+                        Ok(path) if url.scheme() == "file" => jobs::open(&path, &files)?,
+                        _ => open(&manifest)?,
+                    };
+                    (file, format, Base::Beside(url))
+                }
+            };
+            let mut rows = Rows::open(BufReader::with_capacity(64 << 10, file), format, base)?;
+            for row in rows.by_ref() {
+                if !take(row?)? {
+                    return Ok(None);
+                }
+            }
+            ignored.extend_from_slice(rows.ignored());
+            write(taken)?;
+            Ok(Some(ignored))
+        };
+        let read = tokio::task::spawn_blocking(read).await.map_err(|_| SchedulerError::Panicked)??;
+        if let Some(ignored) = read {
+            self.on_writes(move |tx| Ok(tx.end_reading(key, &ignored)?)).await?;
+        }
+        Ok(())
+    }
+
+    async fn fetch_manifest(&self, uri: &str, path: &Path) -> Result<(), ServiceError> {
+        let fault = |source| CatalogError::Io { action: "write", path: path.to_owned(), source };
+        let mut file = File::create(path).map_err(fault)?;
+        // Pieces of some KiB go to the page cache: no wait that a runtime would mind.
+        let write = |piece: Bytes| Ok(file.write_all(&piece).map_err(fault)?);
+        self.jobs.sources.manifest(uri, self.jobs.config.manifest_bytes, write).await
+    }
+
+    async fn bring_rows(&self, key: u64, stop: &AtomicBool, rate: &Mutex<Rate>) -> Result<(), ServiceError> {
+        let config = &self.jobs.config;
+        let photos = Photos::default();
+        let rows = self.waiting(key).take_while(|_| std::future::ready(!stop.load(Ordering::Relaxed)));
+        let brought = rows.map(|row| async { self.bring(row?).await }).buffer_unordered(config.fetches.max(1));
+        let photos = &photos;
+        let stored = brought
+            .map(|brought| async move {
+                match brought? {
+                    Ok(brought) => self.store_row(key, brought, photos).await,
+                    Err(outcome) => Ok(outcome),
+                }
+            })
+            .buffer_unordered(config.in_flight.max(1))
+            .ready_chunks(ENDED_AT_ONCE);
+        let mut stored = pin!(stored);
+        while let Some(outcomes) = stored.next().await {
+            let outcomes = outcomes.into_iter().collect::<Result<Vec<_>, _>>()?;
+            lock(rate).add(outcomes.len() as u64);
+            let to_end: Vec<Outcome> = outcomes.into_iter().filter(|outcome| outcome.end.is_some()).collect();
+            if !to_end.is_empty() {
+                self.end_rows(key, to_end).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows that wait, page by page.
+    fn waiting(&self, key: u64) -> impl Stream<Item = Result<WaitingRow, ServiceError>> {
+        let first = (VecDeque::<WaitingRow>::new(), 0u64);
+        stream::unfold(Some(first), move |state| async move {
+            let (mut page, mut after) = state?;
+            if page.is_empty() {
+                match self
+                    .patiently(|| self.on_reads(move |core, _| Ok(core.catalog.waiting_rows(key, after, PAGE)?)))
+                    .await
+                {
+                    Ok(rows) => page = rows.into(),
+                    Err(error) => return Some((Err(error), None)),
+                }
+            }
+            let row = page.pop_front()?;
+            after = row.row;
+            Some((Ok(row), Some((page, after))))
+        })
+    }
+
+    /// Fetches the photo of a row, unless the catalog has it as it is.
+    async fn bring(&self, row: WaitingRow) -> Result<Result<Brought, Outcome>, ServiceError> {
+        let known = match row.uri.starts_with("file:") {
+            // Nobody says which version a file is.
+            true => None,
+            false => self.patiently(|| self.known_version(row.clone())).await?,
+        };
+        // Its length is not known yet: room for the longest.
+        let most = u32::try_from(self.core.limits.body_bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let mut memory = Arc::clone(&self.jobs.memory).acquire_many_owned(most).await.ok();
+        let (fetched, attempts) = self.jobs.sources.get(&row.uri, known.as_deref()).await;
+        let fetched = match fetched {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                return Ok(Err(failed(row, error.cause(), &error.to_string(), attempts, error.is_retryable())));
+            }
+        };
+        let Some(Fetched { bytes, etag }) = fetched else {
+            return Ok(Err(Outcome { row, end: Some(RowEnd::Unchanged), version: None }));
+        };
+        let used = bytes.len().div_ceil(1024);
+        if let Some(memory) = &mut memory {
+            drop(memory.split((most as usize).saturating_sub(used)));
+        }
+        let (sha256, is_current) = self.patiently(|| self.hashed(row.clone(), bytes.clone())).await?;
+        if is_current {
+            let version = etag.map(|etag| (etag, sha256));
+            return Ok(Err(Outcome { row, end: Some(RowEnd::Unchanged), version }));
+        }
+        Ok(Ok(Brought { row, bytes, sha256, etag, attempts, _memory: memory }))
+    }
+
+    /// The version that a row's photo had when it was fetched last, where the catalog has it as it was then.
+    async fn known_version(&self, row: WaitingRow) -> Result<Option<String>, ServiceError> {
+        self.on_reads(move |core, _| {
+            let Some((etag, sha256)) = core.catalog.photo_source(&row.uri)? else { return Ok(None) };
+            Ok(core.is_current(&row, &sha256)?.then_some(etag))
+        })
+        .await
+    }
+
+    /// The hash of a photo, and whether the catalog has it for the row.
+    async fn hashed(&self, row: WaitingRow, bytes: Bytes) -> Result<(String, bool), ServiceError> {
+        self.on_reads(move |core, _| {
+            let sha256 = hex::encode(Sha256::digest(&bytes));
+            let is_current = core.is_current(&row, &sha256)?;
+            Ok((sha256, is_current))
+        })
+        .await
+    }
+
+    /// Looks at a photo, unless it was looked at for another row, and stores it with how its row ended.
+    async fn store_row(&self, key: u64, brought: Brought, photos: &Photos) -> Result<Outcome, ServiceError> {
+        let mine = Arc::clone(lock(photos).entry(brought.sha256.clone()).or_default());
+        let turn = mine.lock().await;
+        let stored = self.look_and_store(key, &brought).await;
+        drop(turn);
+        {
+            let mut photos = lock(photos);
+            // Mine and the map's: nobody waits for it.
+            if Arc::strong_count(&mine) == 2 {
+                photos.remove(&brought.sha256);
+            }
+        }
+        let Brought { row, attempts, .. } = brought;
+        match stored {
+            Ok(()) => Ok(Outcome { row, end: None, version: None }),
+            Err(error) if is_rows_fault(&error) => Ok(failed(row, error.cause(), &error.to_string(), attempts, false)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn look_and_store(&self, key: u64, brought: &Brought) -> Result<(), ServiceError> {
+        let mut looks = 1;
+        loop {
+            let sha256 = brought.sha256.clone();
+            let seen = self.patiently(|| {
+                let sha256 = sha256.clone();
+                self.on_reads(move |core, _| core.seen(&sha256))
+            });
+            let seen = match seen.await? {
+                Some(seen) => seen,
+                None => self.patiently(|| self.look_to_store(brought.bytes.clone())).await?,
+            };
+            match self.patiently(|| self.write_row(key, brought, seen.clone())).await {
+                // See `put_image`.
+                Err(ServiceError::Catalog(CatalogError::OtherModel { .. })) if looks < MAX_LOOKS => looks += 1,
+                done => return done,
+            }
+        }
+    }
+
+    async fn write_row(&self, key: u64, brought: &Brought, seen: Seen) -> Result<(), ServiceError> {
+        let (bytes, row) = (brought.bytes.clone(), brought.row.clone());
+        let version = brought.etag.clone().map(|etag| (etag, brought.sha256.clone()));
+        self.run(&self.writes, Lane::Bulk, false, move |core, run| {
+            let photo = run.time("stage", || core.catalog.stage_photo(&bytes))?;
+            let write = |tx: &mut Tx<'_>| -> Result<(), ServiceError> {
+                tx.put_job_product(key, &row.product_id)?;
+                seen.put(tx, &row.product_id, row.image_id, photo)?;
+                if let Some((etag, sha256)) = version {
+                    tx.set_photo_source(&row.uri, &etag, &sha256)?;
+                }
+                Ok(tx.end_row(key, row.row, &RowEnd::Done)?)
+            };
+            run.time("commit", || core.catalog.write(write))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Keeps how rows ended that brought no photo; what they say of products that are there is taken all the same.
+    async fn end_rows(&self, key: u64, outcomes: Vec<Outcome>) -> Result<(), ServiceError> {
+        let outcomes = Arc::new(outcomes);
+        self.patiently(|| {
+            let outcomes = Arc::clone(&outcomes);
+            self.on_writes(move |tx| {
+                for Outcome { row, end, version } in outcomes.iter() {
+                    let Some(end) = end else { continue };
+                    if *end == RowEnd::Unchanged {
+                        tx.put_job_product(key, &row.product_id)?;
+                    }
+                    if let Some((etag, sha256)) = version {
+                        tx.set_photo_source(&row.uri, etag, sha256)?;
+                    }
+                    tx.end_row(key, row.row, end)?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Asks again where a queue is full: a job has time.
+    async fn patiently<T, Fut>(&self, work: impl Fn() -> Fut) -> Result<T, ServiceError>
+    where
+        Fut: Future<Output = Result<T, ServiceError>>,
+    {
+        loop {
+            match work().await {
+                Err(ServiceError::Scheduler(
+                    SchedulerError::Full { retry_after_s, .. } | SchedulerError::Late { retry_after_s, .. },
+                )) if !self.jobs.is_ending() => tokio::time::sleep(Duration::from_secs(retry_after_s)).await,
+                done => return done,
+            }
+        }
+    }
+
+    /// Removes manifests of which no job was made, which a crash leaves.
+    fn remove_lost_manifests(&self) {
+        let Ok(entries) = std::fs::read_dir(&self.jobs.dir) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let id = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let is_wanted = match self.core.catalog.job(id) {
+                Ok(job) => !job.state.is_ended() && !job.is_read,
+                Err(error) => !matches!(error, CatalogError::UnknownJob { .. }),
+            };
+            if !is_wanted {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Whether the catalog shows this photo for the row, seen by the live model.
+    fn is_current(&self, row: &WaitingRow, sha256: &str) -> Result<bool, ServiceError> {
+        let image_id = row.image_id.as_deref().unwrap_or_else(|| image_name(sha256));
+        let Some(stored) = self.catalog.image(&row.product_id, image_id)? else { return Ok(false) };
+        let analysis = stored.image.analysis;
+        Ok(analysis.sha256 == sha256 && analysis.model_version == self.live().version())
+    }
+
+    /// What the live model saw on this photo for another image; nothing while another model is about to become live, which
+    /// is to see it too.
+    fn seen(&self, sha256: &str) -> Result<Option<Seen>, ServiceError> {
+        if self.second().is_some() {
+            return Ok(None);
+        }
+        let seen = self.catalog.seen(self.live().version(), sha256)?;
+        Ok(seen.map(|(analysis, embedding, content_type)| Seen::before(analysis, embedding, content_type)))
+    }
+}
+
+fn failed(row: WaitingRow, cause: &str, detail: &str, attempts: u32, retryable: bool) -> Outcome {
+    let fault = RowFault { cause: cause.to_owned(), detail: format!("{}: {detail}", row.uri), attempts, retryable };
+    Outcome { row, end: Some(RowEnd::Failed(fault)), version: None }
+}
+
+/// A photo that cannot be used, or a product that cannot take it, ends a row; whatever else fails is the store's or the
+/// model's, and no row's.
+fn is_rows_fault(error: &ServiceError) -> bool {
+    match error {
+        ServiceError::Photo(_) | ServiceError::Model(_) | ServiceError::Scheduler(SchedulerError::Panicked) => true,
+        ServiceError::Catalog(error) => matches!(
+            error,
+            CatalogError::Invalid { .. } | CatalogError::TooManyImages { .. } | CatalogError::OtherModel { .. }
+        ),
+        _ => false,
+    }
+}
+
+/// What is wrong with a manifest, where it is that and not the store.
+fn fault_of_manifest(error: &ServiceError) -> Option<String> {
+    match error {
+        ServiceError::Manifest(_)
+        | ServiceError::Source(_)
+        | ServiceError::Fetch(_)
+        | ServiceError::Folder(_)
+        | ServiceError::ManifestTooLong { .. } => Some(error.to_string()),
+        _ => None,
+    }
+}
+
+/// Ends jobs of commands whose process is gone, and removes jobs that ended long ago.
+pub(super) fn clean_up(tx: &mut Tx<'_>) -> Result<(), ServiceError> {
+    for job in tx.open_jobs()? {
+        if source(&job)?.is_local() {
+            tx.set_job_state(job.key, JobState::Cancelled, Some("its import was interrupted; run it again"))?;
+        }
+    }
+    let kept = OffsetDateTime::now_utc() - time::Duration::days(KEPT_DAYS);
+    tx.drop_jobs(kept)?;
+    Ok(())
+}

@@ -1,0 +1,325 @@
+//! Bulk jobs: every row ends in one state that is told, whatever its photo and its server are like.
+
+use super::photos::{jpeg, photo};
+use super::server::{Server, json, problem, start, start_fetching};
+use axum::Router;
+use axum::extract::Path as PathOf;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use image::ImageFormat;
+use serde_json::{Value, json as object};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// A folder that jobs may read, with some photos in it.
+fn files(server: &Server) -> std::path::PathBuf {
+    let files = server.data().join("files");
+    std::fs::create_dir_all(&files).unwrap();
+    for seed in 1..=3 {
+        std::fs::write(files.join(format!("{seed}.jpg")), photo(ImageFormat::Jpeg, seed)).unwrap();
+    }
+    files
+}
+
+async fn job(server: &Server, manifest: String) -> Value {
+    let sent = server.post("/v1/jobs").header("content-type", "text/csv").body(manifest);
+    let response = sent.send().await.unwrap();
+    let location = response.headers()["location"].to_str().unwrap().to_owned();
+    let status = response.status();
+    let job: Value = response.json().await.unwrap();
+    assert_eq!(status, 202, "{job}");
+    assert_eq!(location, format!("/v1/jobs/{}", job["id"].as_str().unwrap()));
+    job
+}
+
+/// Watches a job until it has ended; the events on the way.
+async fn ended(server: &Server, job: &Value) -> Value {
+    let id = job["id"].as_str().unwrap();
+    let events = server.get(&format!("/v1/jobs/{id}/events")).send().await.unwrap();
+    assert_eq!(events.headers()["content-type"], "text/event-stream");
+    let text = tokio::time::timeout(Duration::from_secs(120), events.text()).await.expect("the job ends").unwrap();
+    let told = |event: &str| -> Value {
+        serde_json::from_str(event.lines().find_map(|line| line.strip_prefix("data: ")).unwrap()).unwrap()
+    };
+    let events: Vec<&str> = text.split("\n\n").filter(|event| event.contains("data: ")).collect();
+    let last = told(events.last().unwrap());
+    assert!(events.last().unwrap().contains(&format!("event: {}", last["state"].as_str().unwrap())), "{text}");
+    let now = json(server.get(&format!("/v1/jobs/{id}")), 200).await;
+    assert_eq!(now, last);
+    last
+}
+
+async fn errors(server: &Server, job: &Value) -> Vec<Value> {
+    let id = job["id"].as_str().unwrap();
+    json(server.get(&format!("/v1/jobs/{id}/errors")), 200).await["items"].as_array().unwrap().clone()
+}
+
+fn counts(job: &Value) -> [u64; 5] {
+    ["total", "done", "unchanged", "duplicate", "failed"].map(|name| job[name].as_u64().unwrap())
+}
+
+/// How often photos were looked at.
+async fn looks(server: &Server) -> String {
+    let text = server.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let line = text.lines().find(|line| line.starts_with("vitrine_stage_duration_seconds_count{stage=\"infer\"}"));
+    line.map_or("0", |line| line.split_whitespace().last().unwrap()).to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_of_a_manifest_ends_and_is_told() {
+    let Some(server) = start().await else { return };
+    let files = files(&server);
+    std::fs::write(files.join("broken.jpg"), &jpeg()[..500]).unwrap();
+    let at = |name: &str| url::Url::from_file_path(files.join(name)).unwrap();
+    let manifest = format!(
+        "product_id,image_id,image_uri,title,in_stock,notes\n\
+         a,1,{one},Dress,true,x\n\
+         a,2,{two},,,\n\
+         b,1,{one},,,\n\
+         a,1,{one},Late,,\n\
+         a,1,{two},,,\n\
+         c,1,{broken},,,\n\
+         d,1,{none},,,\n\
+         e,1,file:///etc/passwd,,,\n\
+         f,1\n\
+         a,3,{three},,,\n",
+        one = at("1.jpg"),
+        two = at("2.jpg"),
+        three = at("3.jpg"),
+        broken = at("broken.jpg"),
+        none = at("none.jpg"),
+    );
+    let made = job(&server, manifest.clone()).await;
+    let done = ended(&server, &made).await;
+    assert_eq!((&done["state"], counts(&done)), (&object!("done"), [10, 4, 0, 1, 5]));
+    assert_eq!((&done["waiting"], &done["ignored_columns"]), (&object!(0), &object!(["notes"])));
+    // One photo of two products was looked at once; the broken one never got so far.
+    assert_eq!(looks(&server).await, "3");
+    let failed = errors(&server, &done).await;
+    let told: Vec<_> =
+        failed.iter().map(|row| (row["line"].as_u64().unwrap(), row["cause"].as_str().unwrap())).collect();
+    let expected = [
+        (6, "duplicate id"),
+        (7, "truncated"),
+        (8, "address not allowed"),
+        (9, "address not allowed"),
+        (10, "wrong number of cells"),
+    ];
+    assert_eq!(told, expected);
+    assert!(failed[0]["detail"].as_str().unwrap().contains("line 2"));
+    let a = json(server.get("/v1/products/a"), 200).await;
+    assert_eq!(
+        (&a["title"], &a["in_stock"], a["images"].as_array().unwrap().len()),
+        (&object!("Dress"), &object!(true), 3)
+    );
+    let of_a = a["images"].as_array().unwrap().iter().find(|image| image["image_id"] == "1").unwrap();
+    let b = json(server.get("/v1/products/b"), 200).await;
+    assert_eq!((&b["images"][0]["colors"], &b["images"][0]["sha256"]), (&of_a["colors"], &of_a["sha256"]));
+    // A product whose photos all failed is not made.
+    problem(server.get("/v1/products/c"), 404, "unknown-product").await;
+    // Pages, and the table.
+    let id = done["id"].as_str().unwrap();
+    let first = json(server.get(&format!("/v1/jobs/{id}/errors?limit=4")), 200).await;
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let rest = json(server.get(&format!("/v1/jobs/{id}/errors?limit=4&cursor={cursor}")), 200).await;
+    assert_eq!(
+        (first["items"].as_array().unwrap(), rest["items"].as_array().unwrap()),
+        (&failed[..4].to_vec(), &failed[4..].to_vec())
+    );
+    let table = server.get(&format!("/v1/jobs/{id}/errors")).header("accept", "text/csv").send().await.unwrap();
+    assert_eq!(table.headers()["content-type"], "text/csv; charset=utf-8");
+    let table = table.text().await.unwrap();
+    assert_eq!((table.lines().count(), table.lines().next().unwrap().split(',').count()), (6, 9), "{table}");
+    // The same once more: nothing is looked at, and nothing changes.
+    let seq = json(server.get("/v1/products/a"), 200).await["seq"].clone();
+    let again = job(&server, manifest).await;
+    let again = ended(&server, &again).await;
+    assert_eq!(counts(&again), [10, 0, 4, 1, 5]);
+    assert_eq!((looks(&server).await.as_str(), &json(server.get("/v1/products/a"), 200).await["seq"]), ("3", &seq));
+    let all = json(server.get("/v1/jobs?limit=1"), 200).await;
+    assert_eq!(all["items"], object!([again]));
+    let cursor = all["next_cursor"].as_str().unwrap();
+    assert_eq!(json(server.get(&format!("/v1/jobs?cursor={cursor}")), 200).await["items"], object!([done]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn manifests_are_fetched_and_failed_rows_tried_again() {
+    let Some(server) = start().await else { return };
+    let files = files(&server);
+    let manifest =
+        "{\"product_id\": \"a\", \"image_uri\": \"1.jpg\"}\n{\"product_id\": \"a\", \"image_uri\": \"late.jpg\"}\n";
+    std::fs::write(files.join("all.ndjson"), manifest).unwrap();
+    let uri = url::Url::from_file_path(files.join("all.ndjson")).unwrap().to_string();
+    let create = || server.post("/v1/jobs").header("idempotency-key", "k").json(&object!({"uri": uri}));
+    let made = json(create(), 202).await;
+    assert_eq!(made["source"], object!({"kind": "uri", "uri": uri, "format": "ndjson"}));
+    // A client that repeats itself makes no second job.
+    assert_eq!(json(create(), 202).await["id"], made["id"]);
+    let done = ended(&server, &made).await;
+    assert_eq!(counts(&done), [2, 1, 0, 0, 1]);
+    assert_eq!(errors(&server, &done).await[0]["retryable"], false);
+    std::fs::write(files.join("late.jpg"), photo(ImageFormat::Jpeg, 9)).unwrap();
+    let id = done["id"].as_str().unwrap();
+    json(server.post(&format!("/v1/jobs/{id}/retry")), 200).await;
+    let done = ended(&server, &made).await;
+    assert_eq!(counts(&done), [2, 2, 0, 0, 0]);
+    assert_eq!(json(server.get("/v1/products/a"), 200).await["images"].as_array().unwrap().len(), 2);
+    // Nothing is left to be tried: nothing happens.
+    assert_eq!(json(server.post(&format!("/v1/jobs/{id}/retry")), 200).await["state"], "done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_manifests_fail_their_job_or_are_refused() {
+    let Some(server) = start().await else { return };
+    let files = files(&server);
+    let made = job(&server, "file,price\na,1\n".to_owned()).await;
+    let failed = ended(&server, &made).await;
+    assert_eq!(failed["state"], "failed");
+    assert!(failed["failure"].as_str().unwrap().contains("product_id"), "{failed}");
+    for uri in [
+        url::Url::from_file_path(files.join("none.csv")).unwrap().to_string(),
+        "file:///etc/hostname".to_owned(),
+        "http://127.0.0.1:9/all.csv".to_owned(),
+    ] {
+        let made = json(server.post("/v1/jobs").json(&object!({"uri": uri})), 202).await;
+        assert_eq!(ended(&server, &made).await["state"], "failed", "{uri}");
+    }
+    problem(server.post("/v1/jobs").json(&object!({"uri": "ftp://host/all.csv"})), 400, "invalid-parameter").await;
+    problem(server.post("/v1/jobs").json(&object!({"url": "http://host/all.csv"})), 400, "invalid-body").await;
+    let sent = |kind: &str, body: Vec<u8>| server.post("/v1/jobs").header("content-type", kind).body(body);
+    problem(sent("image/jpeg", jpeg()), 415, "unsupported-media-type").await;
+    problem(sent("text/csv", Vec::new()), 400, "empty-body").await;
+    problem(sent("text/csv", vec![b'a'; 2 << 20]), 413, "body-too-large").await;
+    problem(server.get("/v1/jobs/none"), 404, "unknown-job").await;
+    problem(server.get("/v1/jobs/none/errors"), 404, "unknown-job").await;
+    problem(server.get("/v1/jobs/none/events"), 404, "unknown-job").await;
+    problem(server.get("/v1/jobs?cursor=x"), 400, "invalid-cursor").await;
+    problem(server.post("/v1/jobs/none/cancel"), 404, "unknown-job").await;
+    // Nothing of them is left on the disk.
+    let left: Vec<_> = std::fs::read_dir(server.data().join("jobs")).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_waits_goes_on_and_is_ended() {
+    let Some(server) = start().await else { return };
+    let files = files(&server);
+    let row = |n: usize| {
+        let name = format!("p{n}.png");
+        std::fs::write(files.join(&name), photo(ImageFormat::Png, n as u8)).unwrap();
+        format!("p{n},{}\n", url::Url::from_file_path(files.join(name)).unwrap())
+    };
+    let manifest: String = std::iter::once("product_id,image_uri\n".to_owned()).chain((0..40).map(row)).collect();
+    let made = job(&server, manifest.clone()).await;
+    let act = |id: &Value, what: &str| server.post(&format!("/v1/jobs/{}/{what}", id.as_str().unwrap()));
+    let paused = json(act(&made["id"], "pause"), 200).await;
+    assert_eq!(paused["state"], "paused");
+    // The one behind it is not held up.
+    let second = job(&server, "product_id,image_uri\nx,http://127.0.0.1:9/a.jpg\n".to_owned()).await;
+    assert_eq!(counts(&ended(&server, &second).await), [1, 0, 0, 0, 1]);
+    assert_eq!(json(server.get(&format!("/v1/jobs/{}", made["id"].as_str().unwrap())), 200).await["state"], "paused");
+    problem(act(&second["id"], "pause"), 409, "job-state").await;
+    problem(act(&second["id"], "resume"), 409, "job-state").await;
+    problem(act(&made["id"], "retry"), 409, "job-state").await;
+    json(act(&made["id"], "resume"), 200).await;
+    assert_eq!(counts(&ended(&server, &made).await), [40, 40, 0, 0, 0]);
+    let third = job(&server, manifest).await;
+    assert_eq!(json(act(&third["id"], "cancel"), 200).await["state"], "cancelled");
+    assert_eq!(json(act(&third["id"], "cancel"), 200).await["state"], "cancelled");
+    assert_eq!(ended(&server, &third).await["state"], "cancelled");
+    assert_eq!(json(server.get("/v1/products?limit=1000"), 200).await["items"].as_array().unwrap().len(), 40);
+}
+
+/// A shop's image server on a bad day: by number, some photos fail once or always, stall, lie or lead astray.
+async fn bad_day(PathOf(n): PathOf<usize>, headers: HeaderMap, asked: Arc<Vec<AtomicUsize>>) -> Response {
+    let times = asked[n].fetch_add(1, Ordering::Relaxed);
+    let good = || ([(header::ETAG, format!("\"{n}\""))], photo(ImageFormat::Jpeg, n as u8)).into_response();
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|etag| etag == format!("\"{n}\"").as_str()) {
+        return StatusCode::NOT_MODIFIED.into_response();
+    }
+    match n % 10 {
+        0 if times == 0 => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        1 if n == 11 => StatusCode::NOT_FOUND.into_response(),
+        2 if n == 12 => (StatusCode::FOUND, [(header::LOCATION, "/12.jpg")]).into_response(),
+        2 if times == 0 => (StatusCode::FOUND, [(header::LOCATION, format!("/{n}.jpg"))]).into_response(),
+        3 if n == 13 => {
+            tokio::time::sleep(Duration::from_secs(3_600)).await;
+            good()
+        }
+        4 if times == 0 => {
+            let cut = axum::body::Body::from_stream(futures_util::stream::iter([
+                Ok(photo(ImageFormat::Jpeg, n as u8)[..300].to_vec()),
+                Err(std::io::Error::other("on purpose")),
+            ]));
+            ([(header::CONTENT_LENGTH, "100000")], cut).into_response()
+        }
+        5 if n == 15 => "no photo".into_response(),
+        _ => good(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_on_a_bad_day_is_asked_again_and_every_row_explained() {
+    let asked: Arc<Vec<AtomicUsize>> = Arc::new((0..20).map(|_| AtomicUsize::new(0)).collect());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let day = Arc::clone(&asked);
+    let one = move |path: PathOf<String>, headers: HeaderMap| {
+        let n = path.0.trim_end_matches(".jpg").parse().unwrap();
+        bad_day(PathOf(n), headers, Arc::clone(&day))
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/{name}", get(one))).await });
+    let Some(server) = start_fetching(&address.to_string(), 1_500).await else { return };
+    let row = |n: usize| format!("p{n},http://{address}/{n}.jpg\n");
+    let manifest: String = std::iter::once("product_id,image_uri\n".to_owned()).chain((0..20).map(row)).collect();
+    let made = job(&server, manifest.clone()).await;
+    let done = ended(&server, &made).await;
+    assert_eq!(counts(&done), [20, 16, 0, 0, 4]);
+    let failed = errors(&server, &done).await;
+    let told: Vec<_> = failed
+        .iter()
+        .map(|row| {
+            let cause = row["cause"].as_str().unwrap();
+            (row["product_id"].as_str().unwrap(), cause, row["attempts"].as_u64().unwrap(), row["retryable"] == true)
+        })
+        .collect();
+    let expected = [
+        ("p11", "URL answered with an error", 1, false),
+        ("p12", "cannot fetch the URL", 1, false),
+        ("p13", "fetch timed out", 3, true),
+        ("p15", "not an image", 1, false),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(asked[4].load(Ordering::Relaxed), 2);
+    // What the server says has not changed is not sent again.
+    let looked = looks(&server).await;
+    let again = job(&server, manifest).await;
+    let again = ended(&server, &again).await;
+    assert_eq!(counts(&again), [20, 0, 16, 0, 4]);
+    assert_eq!(looks(&server).await, looked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_those_who_watch_and_the_next_start_goes_on() {
+    let Some(server) = start().await else { return };
+    let files = files(&server);
+    let row = |n: usize| {
+        let name = format!("p{n}.png");
+        std::fs::write(files.join(&name), photo(ImageFormat::Png, n as u8)).unwrap();
+        format!("p{n},{}\n", url::Url::from_file_path(files.join(name)).unwrap())
+    };
+    let manifest: String = std::iter::once("product_id,image_uri\n".to_owned()).chain((0..60).map(row)).collect();
+    let made = job(&server, manifest).await;
+    let watched = server.get(&format!("/v1/jobs/{}/events", made["id"].as_str().unwrap())).send().await.unwrap();
+    let data = server.stop_keeping_data().await;
+    let text = watched.text().await.unwrap();
+    assert!(text.contains("event: progress"), "{text}");
+    let models = super::server::models().unwrap();
+    let server = super::server::start_over(&models, data, false).await;
+    assert_eq!(counts(&ended(&server, &made).await), [60, 60, 0, 0, 0]);
+    // Each row brought its photo once.
+    let feed = server.get("/v1/feed?kind=image_upserted").send().await.unwrap().text().await.unwrap();
+    assert_eq!(feed.lines().count(), 60);
+}
