@@ -3,15 +3,17 @@
 
 use crate::http::HttpLimits;
 use crate::index::IndexConfig;
-use crate::jobs::{FileAccess, SourceConfig};
+use crate::jobs::{Access, FileAccess, ObjectAccess, SourceConfig};
 use crate::model::{EngineChoice, EngineConfig, Precision, Provider};
 use crate::photo::{FetchConfig, Limits};
 use crate::service::JobsConfig;
 use clap::{Args, ValueEnum};
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
+use url::Url;
 
 /// Where the service answers, to whom, and for how long; the defaults are those of [`HttpLimits`].
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -261,6 +263,11 @@ pub struct JobSettings {
     #[arg(long = "file-roots", env = "VITRINE_FILE_ROOTS", value_parser = file_access, value_name = "FOLDERS",
           default_value = "", hide_default_value = true)]
     pub file_access: FileAccess,
+    /// Object stores that manifests may name, below which URLs, commas between them, e.g. `s3://photos/shop/`; credentials as the
+    /// stores' own tools read them from the environment (`AWS_...`, `GOOGLE_...`, `AZURE_...`) [default: none]
+    #[arg(long = "object-roots", env = "VITRINE_OBJECT_ROOTS", value_parser = object_access, value_name = "URLS",
+          default_value = "", hide_default_value = true)]
+    pub object_access: ObjectAccess,
     /// Photos of jobs that are fetched at a time, ahead of those that are looked at
     #[arg(long, env = "VITRINE_JOB_FETCHES", default_value_t = Self::default().job_fetches)]
     pub job_fetches: NonZeroUsize,
@@ -271,7 +278,7 @@ pub struct JobSettings {
     #[arg(long, env = "VITRINE_JOB_ATTEMPTS", default_value_t = Self::default().job_attempts,
           value_parser = clap::value_parser!(u32).range(1..=20))]
     pub job_attempts: u32,
-    /// Bytes of photos of jobs that are fetched and not stored yet
+    /// Bytes of photos of jobs that are fetched and not stored yet; each counts as the longest until its length is known
     #[arg(long, env = "VITRINE_JOB_BUFFERED_BYTES", default_value_t = Self::default().job_buffered_bytes)]
     pub job_buffered_bytes: usize,
     /// Longest manifest, in bytes
@@ -284,10 +291,11 @@ impl Default for JobSettings {
         let SourceConfig { per_host, attempts, .. } = SourceConfig::default();
         Self {
             file_access: FileAccess::Below(Vec::new()),
+            object_access: ObjectAccess::Below(Vec::new()),
             job_fetches: NonZeroUsize::MIN.saturating_add(31),
             job_fetches_per_host: NonZeroUsize::new(per_host).unwrap_or(NonZeroUsize::MIN),
             job_attempts: attempts,
-            job_buffered_bytes: 256 << 20,
+            job_buffered_bytes: 640 << 20,
             max_manifest_bytes: 4 << 30,
         }
     }
@@ -298,11 +306,30 @@ fn file_access(folders: &str) -> Result<FileAccess, String> {
     Ok(FileAccess::Below(std::env::split_paths(folders).filter(|path| !path.as_os_str().is_empty()).collect()))
 }
 
+fn object_access(urls: &str) -> Result<ObjectAccess, String> {
+    let urls = urls.split(',').map(str::trim).filter(|url| !url.is_empty());
+    let parsed = urls.map(|url| match Url::parse(url) {
+        Ok(root) if root.has_host() => Ok(root),
+        _ => Err(format!("expected a URL such as s3://photos/shop/, received {url:?}")),
+    });
+    parsed.collect::<Result<_, _>>().map(ObjectAccess::Below)
+}
+
+/// A variable of the environment that says something of an object store.
+fn store_setting((name, value): (OsString, OsString)) -> Option<(String, String)> {
+    let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
+    ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix)).then_some((name, value))
+}
+
 impl JobSettings {
     /// As the service takes them, for `in_flight` photos that are looked at.
     pub fn jobs_config(&self, in_flight: usize) -> JobsConfig {
         JobsConfig {
-            files: self.file_access.clone(),
+            access: Access {
+                files: self.file_access.clone(),
+                objects: self.object_access.clone(),
+                settings: std::env::vars_os().filter_map(store_setting).collect(),
+            },
             sources: SourceConfig {
                 per_host: self.job_fetches_per_host.get(),
                 attempts: self.job_attempts,

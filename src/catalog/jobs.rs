@@ -244,16 +244,21 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Forgets the rows of a job whose manifest was not read to its end.
-    pub fn forget_rows(&mut self, key: u64) -> Result<(), CatalogError> {
-        for table in ["job_rows", "job_products"] {
-            self.conn().execute(&format!("DELETE FROM {table} WHERE job_key = ?1"), [to_i64(key)])?;
+    /// Forgets rows of a job, at most `limit`; true when there are more.
+    pub fn forget_rows(&mut self, key: u64, limit: usize) -> Result<bool, CatalogError> {
+        let mut is_full = false;
+        for (table, column) in [("job_rows", "row"), ("job_products", "product_id")] {
+            let sql = format!(
+                "DELETE FROM {table} WHERE job_key = ?1
+                 AND {column} IN (SELECT {column} FROM {table} WHERE job_key = ?1 LIMIT ?2)"
+            );
+            is_full |= self.conn().prepare_cached(&sql)?.execute(params![to_i64(key), to_i64(limit as u64)])? == limit;
         }
         self.conn().execute(
             "UPDATE jobs SET total = 0, done = 0, unchanged = 0, duplicate = 0, failed = 0 WHERE job_key = ?1",
             [to_i64(key)],
         )?;
-        Ok(())
+        Ok(is_full)
     }
 
     /// Takes in rows of a manifest. Of two rows with the same image of a product the first counts: another word for word is
@@ -357,7 +362,8 @@ impl Tx<'_> {
         let (known, _) = self.job_product(key, product_id)?.unwrap_or_default();
         let mut completed = known.clone();
         completed.complete(metadata.clone());
-        if completed != known {
+        // Of more attributes than a product may have, those that came first stay.
+        if completed != known && completed.validate().is_ok() {
             self.conn()
                 .prepare_cached("UPDATE job_products SET metadata = ?3 WHERE job_key = ?1 AND product_id = ?2")?
                 .execute(params![to_i64(key), product_id, to_json("metadata", &completed)?])?;
@@ -383,9 +389,12 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Writes what a job says of a product into the catalog, once a job.
+    /// Writes what a job says of a product into the catalog: once a job, and again where the product is gone since.
     pub fn put_job_product(&mut self, key: u64, product_id: &str) -> Result<(), CatalogError> {
-        let Some((metadata, false)) = self.job_product(key, product_id)? else { return Ok(()) };
+        let Some((metadata, is_written)) = self.job_product(key, product_id)? else { return Ok(()) };
+        if is_written && super::read::is_product(self.conn(), product_id)? {
+            return Ok(());
+        }
         self.upsert_product(product_id, &metadata.into())?;
         self.conn()
             .prepare_cached("UPDATE job_products SET is_written = 1 WHERE job_key = ?1 AND product_id = ?2")?
@@ -437,15 +446,47 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Lets the failed rows of a job wait again, where there is something to fetch; returns how many.
-    pub fn retry_rows(&mut self, key: u64) -> Result<u64, CatalogError> {
-        let again = self.conn().execute(
-            "UPDATE job_rows SET state = 0, cause = NULL, detail = NULL, retryable = 0
-             WHERE job_key = ?1 AND state = 4 AND uri IS NOT NULL",
-            [to_i64(key)],
-        )?;
-        self.conn().execute("UPDATE jobs SET failed = failed - ?2 WHERE job_key = ?1", [to_i64(key), again as i64])?;
-        Ok(again as u64)
+    /// Orders that failed rows of a job wait again, where there is something to fetch; false when there are none.
+    pub fn order_retry(&mut self, key: u64) -> Result<bool, CatalogError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM job_rows INDEXED BY job_rows_failed
+                                  WHERE job_key = ?1 AND state = 4 AND uri IS NOT NULL)";
+        let any: bool = self.conn().prepare_cached(sql)?.query_row([to_i64(key)], |row| row.get(0))?;
+        self.conn().execute("UPDATE jobs SET is_retried = ?2 WHERE job_key = ?1", params![to_i64(key), any])?;
+        Ok(any)
+    }
+
+    /// Lets failed rows wait again, where that was ordered, at most `limit`; true when there are more.
+    pub fn retry_rows(&mut self, key: u64, limit: usize) -> Result<bool, CatalogError> {
+        let ordered = "SELECT is_retried FROM jobs WHERE job_key = ?1";
+        if !self.conn().prepare_cached(ordered)?.query_row([to_i64(key)], |row| row.get::<_, bool>(0))? {
+            return Ok(false);
+        }
+        let again = self
+            .conn()
+            .prepare_cached(
+                "UPDATE job_rows SET state = 0, cause = NULL, detail = NULL, retryable = 0
+                 WHERE job_key = ?1 AND row IN
+                     (SELECT row FROM job_rows INDEXED BY job_rows_failed
+                      WHERE job_key = ?1 AND state = 4 AND uri IS NOT NULL LIMIT ?2)",
+            )?
+            .execute(params![to_i64(key), to_i64(limit as u64)])?;
+        let is_full = again == limit;
+        self.conn()
+            .prepare_cached("UPDATE jobs SET failed = failed - ?2, is_retried = ?3 WHERE job_key = ?1")?
+            .execute(params![to_i64(key), again as i64, is_full])?;
+        Ok(is_full)
+    }
+
+    /// Has the manifest of a job read once more, whose rows are forgotten then.
+    pub fn read_again(&mut self, key: u64) -> Result<(), CatalogError> {
+        self.conn().execute("UPDATE jobs SET is_read = 0 WHERE job_key = ?1", [to_i64(key)])?;
+        Ok(())
+    }
+
+    /// Jobs that have not ended.
+    pub fn count_open_jobs(&self) -> Result<u64, CatalogError> {
+        let sql = "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running', 'paused')";
+        Ok(to_u64(self.conn().prepare_cached(sql)?.query_row([], |row| row.get(0))?))
     }
 
     /// Keeps what a server said a photo's version was.
@@ -456,9 +497,17 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Removes jobs that ended before `time`, with their rows.
-    pub fn drop_jobs(&mut self, time: OffsetDateTime) -> Result<usize, CatalogError> {
-        Ok(self.conn().execute("DELETE FROM jobs WHERE finished_at < ?1", [timestamp(time)])?)
+    /// Removes rows of a job that ended before `time`, at most `limit`, and the job with the last of them; false when there is
+    /// no such job.
+    pub fn drop_job(&mut self, time: OffsetDateTime, limit: usize) -> Result<bool, CatalogError> {
+        let sql = "SELECT job_key FROM jobs WHERE finished_at < ?1 LIMIT 1";
+        let old: Option<i64> =
+            self.conn().prepare_cached(sql)?.query_row([timestamp(time)], |row| row.get(0)).optional()?;
+        let Some(key) = old else { return Ok(false) };
+        if !self.forget_rows(to_u64(key), limit)? {
+            self.conn().execute("DELETE FROM jobs WHERE job_key = ?1", [key])?;
+        }
+        Ok(true)
     }
 
     /// Jobs that have not ended, in the order in which they run.
@@ -531,7 +580,7 @@ pub(super) fn waiting_rows(
     limit: usize,
 ) -> Result<Vec<WaitingRow>, CatalogError> {
     let mut statement = conn.prepare_cached(
-        "SELECT row, product_id, image_id, uri FROM job_rows
+        "SELECT row, product_id, image_id, uri FROM job_rows INDEXED BY job_rows_waiting
          WHERE job_key = ?1 AND state = 0 AND row > ?2 ORDER BY row LIMIT ?3",
     )?;
     let rows = statement.query_map([to_i64(key), to_i64(after), super::read::page(limit)], |row| {
@@ -548,7 +597,7 @@ pub(super) fn failed_rows(
     limit: usize,
 ) -> Result<Vec<FailedRow>, CatalogError> {
     let mut statement = conn.prepare_cached(
-        "SELECT row, line, product_id, image_id, uri, cause, detail, attempts, retryable FROM job_rows
+        "SELECT row, line, product_id, image_id, uri, cause, detail, attempts, retryable FROM job_rows INDEXED BY job_rows_failed
          WHERE job_key = ?1 AND state = 4 AND row > ?2 ORDER BY row LIMIT ?3",
     )?;
     let rows = statement.query_map([to_i64(key), to_i64(after), super::read::page(limit)], |row| {
@@ -570,10 +619,10 @@ pub(super) fn failed_rows(
 /// Failed rows by cause, with at most `examples` of each.
 pub(super) fn failed_causes(conn: &Connection, key: u64, examples: usize) -> Result<Vec<FailedCause>, CatalogError> {
     let mut statement = conn.prepare_cached(
-        "SELECT cause, count(*) FROM job_rows WHERE job_key = ?1 AND state = 4 GROUP BY cause ORDER BY cause",
+        "SELECT cause, count(*) FROM job_rows INDEXED BY job_rows_failed WHERE job_key = ?1 AND state = 4 GROUP BY cause ORDER BY cause",
     )?;
     let mut first = conn.prepare_cached(
-        "SELECT line, detail FROM job_rows WHERE job_key = ?1 AND state = 4 AND cause = ?2 ORDER BY row LIMIT ?3",
+        "SELECT line, coalesce(uri || ': ', '') || detail FROM job_rows INDEXED BY job_rows_failed WHERE job_key = ?1 AND state = 4 AND cause = ?2 ORDER BY row LIMIT ?3",
     )?;
     let mut rows = statement.query([to_i64(key)])?;
     let mut found = Vec::new();

@@ -36,6 +36,13 @@ fn product_by(conn: &Connection, id: &str, version: &str) -> Result<Option<Produ
     Ok(Some(product))
 }
 
+/// Whether there is such a product.
+pub(super) fn is_product(conn: &Connection, id: &str) -> Result<bool, CatalogError> {
+    Ok(conn
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM products WHERE product_id = ?1)")?
+        .query_row([id], |row| row.get(0))?)
+}
+
 /// Products after the id `after`, in the order of their ids, at most `limit`.
 pub(super) fn products(conn: &Connection, after: Option<&str>, limit: usize) -> Result<Vec<Product>, CatalogError> {
     // No id is empty, so every id is after "".
@@ -219,7 +226,8 @@ pub(super) fn seen(
     sha256: &str,
 ) -> Result<Option<(Analysis, Embedding, String)>, CatalogError> {
     let mut statement = conn.prepare_cached(
-        "SELECT a.analysis, a.embedding, i.content_type FROM images i JOIN analyses a USING (image_key)
+        // In this order: else it walks all that the model has seen.
+        "SELECT a.analysis, a.embedding, i.content_type FROM images i CROSS JOIN analyses a USING (image_key)
          WHERE i.sha256 = ?2 AND a.model_version = ?1 LIMIT 1",
     )?;
     let mut rows = statement.query([version, sha256])?;

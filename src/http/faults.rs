@@ -34,6 +34,7 @@ impl From<ServiceError> for Problem {
                 Problem::new(Kind::ModelRefused, error)
             }
             ServiceError::JobState { state, .. } => Problem::new(Kind::JobState, &error).received(state.as_str()),
+            ServiceError::TooManyJobs { limit } => Problem::new(Kind::Overloaded, &error).limit(limit).retry_after(60),
             ServiceError::ManifestTooLong { limit } => {
                 Problem::new(Kind::BodyTooLarge, &error).expected(format!("at most {limit} bytes")).limit(limit)
             }

@@ -6,8 +6,8 @@ use super::idempotency;
 use super::problem::{Kind, Problem};
 use super::state::App;
 use crate::catalog::FailedRow;
-use crate::jobs::{Format, Job, JobSource};
-use crate::service::{FailedRowPage, JobPage, Reply, Service, Spool};
+use crate::jobs::{Format, Job, JobSource, MAX_URI_BYTES, is_fetched};
+use crate::service::{FailedRowPage, JobPage, Reply, Service, ServiceError, Spool};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{FromRequest, Path, Request, State};
@@ -56,8 +56,8 @@ impl PageParams {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"uri": "https://shop.example/feed/products.csv"}))]
 pub(super) struct JobJson {
-    /// `http`, `https` or `file`; paths in it are relative to it.
-    #[schema(min_length = 1, max_length = 2048, format = "uri")]
+    /// `http`, `https`, `file`, `s3`, `gs`, `az` or `abfs`; paths in it are relative to it.
+    #[schema(min_length = 1, max_length = 4096, format = "uri")]
     uri: String,
     /// How it is written; by its name, unless told.
     #[serde(default)]
@@ -154,9 +154,12 @@ pub(super) async fn create_job(State(app): State<App>, manifest: Manifest) -> Re
             app.service.create_sent_job(spool, JobSource::Body { format }, once).await?
         }
         Manifest::Named(JobJson { uri, format }, parts, received) => {
+            if uri.len() > MAX_URI_BYTES {
+                return Err(Problem::invalid("uri", format!("at most {MAX_URI_BYTES} bytes"), uri.len()));
+            }
             let scheme = url::Url::parse(&uri).map(|url| url.scheme().to_owned()).unwrap_or_default();
-            if !["http", "https", "file"].contains(&scheme.as_str()) {
-                return Err(Problem::invalid("uri", "an http, https or file URL", uri));
+            if !is_fetched(&scheme) {
+                return Err(Problem::invalid("uri", "an http, https, file, s3, gs, az or abfs URL", uri));
             }
             let format = format.unwrap_or_else(|| Format::of_path(&uri));
             app.service.create_job(JobSource::Uri { uri, format }, idempotency::of(&parts, &received)?).await?
@@ -298,7 +301,12 @@ pub(super) async fn events(
                 if service.is_ending() {
                     return None;
                 }
-                job = service.job(&job.id).await.ok()?;
+                job = match service.job(&job.id).await {
+                    Ok(now) => now,
+                    // Busy: there is a next time.
+                    Err(ServiceError::Scheduler(_)) => continue,
+                    Err(_) => return None,
+                };
             }
             let name = if job.state.is_ended() { job.state.as_str() } else { "progress" };
             let event = Event::default().event(name).json_data(&job).unwrap_or_default();
@@ -345,7 +353,7 @@ pub(super) async fn resume(State(app): State<App>, Path(id): Path<String>) -> Re
 
 /// Try failed rows again
 ///
-/// Of an ended job, those whose photo has a place to be fetched from.
+/// Of a job that is done, those whose photo has a place to be fetched from; of one that failed, its manifest.
 #[utoipa::path(
     post, path = "/v1/jobs/{job_id}/retry", tag = "jobs", operation_id = "retry_job",
     responses((status = 200, body = Job, description = "The job"), (status = 404), (status = 409)),

@@ -5,16 +5,19 @@
 //! | --- | --- |
 //! | `manifest` | how manifests are written |
 //! | `folder` | what a folder of photos means |
+//! | `objects` | object stores: S3, Google's, Azure's |
 //! | `source` | where photos lie, who may be asked how often, and what is worth asking again |
 
 mod folder;
 mod manifest;
+mod objects;
 mod source;
 
 pub use folder::{FolderError, photos_of, rows_of};
-pub use manifest::{Base, Format, ManifestError, Rows, is_manifest};
+pub use manifest::{Base, Format, MAX_URI_BYTES, ManifestError, Rows, is_manifest};
+pub use objects::ObjectAccess;
 pub(crate) use source::open;
-pub use source::{FileAccess, SourceConfig, SourceError, Sources};
+pub use source::{Access, FileAccess, Got, SourceConfig, SourceError, Sources, is_fetched};
 
 use crate::catalog::{JobRecord, JobState};
 use serde::{Deserialize, Serialize};
@@ -32,7 +35,7 @@ pub enum JobSource {
     },
     /// A manifest that is fetched; photos are named by URLs, or by paths beside it.
     Uri {
-        /// `http`, `https` or `file`.
+        /// `http`, `https`, `file`, `s3`, `gs`, `az` or `abfs`.
         uri: String,
         /// How it is written.
         format: Format,

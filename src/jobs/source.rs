@@ -1,5 +1,6 @@
 //! Where photos of rows lie, and how they are asked for: few at a time of one host, again after a pause where that may help.
 
+use super::objects::{self, ObjectAccess, Objects};
 use crate::photo::{FetchError, Fetched, Fetcher};
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -7,6 +8,7 @@ use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -14,6 +16,13 @@ use url::Url;
 
 /// Hosts that are remembered although nothing is fetched from them.
 const IDLE_HOSTS: usize = 256;
+/// Photos in a row that did not come, after which a host is not waited for any more.
+const DEAD_AFTER: u32 = 20;
+
+/// Whether anything is fetched from URLs of this scheme.
+pub fn is_fetched(scheme: &str) -> bool {
+    ["http", "https", "file"].contains(&scheme) || objects::SCHEMES.contains(&scheme)
+}
 
 /// Which files of this machine may be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +31,17 @@ pub enum FileAccess {
     All,
     /// Those below these folders, wherever links lead.
     Below(Vec<PathBuf>),
+}
+
+/// What may be read beside what the fetcher may fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Files of this machine.
+    pub files: FileAccess,
+    /// Objects of object stores.
+    pub objects: ObjectAccess,
+    /// Settings of object stores, by the names that their own tools have for them in the environment.
+    pub settings: Vec<(String, String)>,
 }
 
 /// How photos are asked for.
@@ -64,10 +84,13 @@ pub enum SourceError {
         limit: usize,
     },
     /// Files are read below some folders only, and this is not.
-    #[error("files may be read below the folders of --file-roots only, and this one is not below one")]
+    #[error("only what lies below --file-roots, --object-roots may be read, and this does not")]
     NotAllowed,
+    /// The object store refused, or does not answer.
+    #[error("object store: {0}")]
+    Object(#[from] object_store::Error),
     /// No place that photos can be fetched from.
-    #[error("expected an http, https or file URL")]
+    #[error("expected an http, https, file, s3, gs, az or abfs URL")]
     Scheme,
 }
 
@@ -79,6 +102,11 @@ impl SourceError {
             Self::File(_) => "cannot read the file",
             Self::TooLong { .. } => "file too long",
             Self::NotAllowed => "address not allowed",
+            Self::Object(object_store::Error::NotFound { .. }) => "no such object",
+            Self::Object(
+                object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. },
+            ) => "object store refused",
+            Self::Object(_) => "object store failed",
             Self::Scheme => "bad value",
         }
     }
@@ -88,9 +116,21 @@ impl SourceError {
         match self {
             Self::Fetch(error) => error.is_passing(),
             Self::File(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied),
+            Self::Object(error) => {
+                matches!(error, object_store::Error::Generic { .. } | object_store::Error::JoinError { .. })
+            }
             Self::TooLong { .. } | Self::NotAllowed | Self::Scheme => false,
         }
     }
+}
+
+/// A photo that came, and its share of the memory for photos that are fetched and not stored yet.
+#[derive(Debug)]
+pub struct Got {
+    /// Its bytes and version.
+    pub fetched: Fetched,
+    /// Given back when it is dropped.
+    pub memory: Option<OwnedSemaphorePermit>,
 }
 
 /// Fetches photos of rows.
@@ -98,43 +138,88 @@ impl SourceError {
 pub struct Sources {
     fetcher: Fetcher,
     files: FileAccess,
+    objects: Objects,
     limit_bytes: usize,
     config: SourceConfig,
-    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// KiB that may still be fetched.
+    memory: Arc<Semaphore>,
+    hosts: Mutex<HashMap<String, Arc<Host>>>,
+}
+
+/// A host that photos are fetched from, or a bucket.
+#[derive(Debug)]
+struct Host {
+    places: Arc<Semaphore>,
+    /// Photos in a row that did not come although they were asked for often enough.
+    failures: AtomicU32,
 }
 
 impl Sources {
-    /// `limit_bytes`: most bytes of a photo that is a file; `fetcher` has its own.
-    pub fn new(fetcher: Fetcher, files: FileAccess, limit_bytes: usize, config: SourceConfig) -> Self {
-        Self { fetcher, files, limit_bytes, config, hosts: Mutex::default() }
+    /// `limit_bytes`: most bytes of a photo that is a file or an object; `fetcher` has its own. `buffered_bytes`: of all photos
+    /// that are under way, each counted as the longest there may be until its length is known.
+    pub fn new(
+        fetcher: Fetcher,
+        access: Access,
+        limit_bytes: usize,
+        buffered_bytes: usize,
+        config: SourceConfig,
+    ) -> Self {
+        let Access { files, objects, settings } = access;
+        let objects = Objects::new(objects, settings);
+        let kib = buffered_bytes.max(limit_bytes).div_ceil(1024).min(Semaphore::MAX_PERMITS);
+        let memory = Arc::new(Semaphore::new(kib));
+        Self { fetcher, files, objects, limit_bytes, config, memory, hosts: Mutex::default() }
     }
 
-    /// The photo at `uri`, `None` where it still is the version `etag`; and how often it was asked for.
-    pub async fn get(&self, uri: &str, etag: Option<&str>) -> (Result<Option<Fetched>, SourceError>, u32) {
+    /// The photo at `uri`, `None` where it still is the version `etag`; and how often it was asked for. Of a host that gave
+    /// nothing for long, each is asked for once.
+    pub async fn get(&self, uri: &str, etag: Option<&str>) -> (Result<Option<Got>, SourceError>, u32) {
         let Ok(url) = Url::parse(uri) else { return (Err(SourceError::Scheme), 1) };
+        let host = self.host(&format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default()));
         let mut attempt = 1;
         loop {
-            let error = match self.once(&url, etag).await {
-                Err(error) if error.is_retryable() && attempt < self.config.attempts => error,
-                ended => return (ended, attempt),
-            };
-            tracing::debug!(uri, attempt, %error, "asked for again after a pause");
-            tokio::time::sleep(self.pause(attempt)).await;
+            let is_dead = host.failures.load(Ordering::Relaxed) >= DEAD_AFTER;
+            let attempts = if is_dead { 1 } else { self.config.attempts };
+            match self.once(&url, etag, &host).await {
+                Err(error) if attempt < attempts && self.pause_after(attempt, error.is_retryable()).await => {
+                    tracing::debug!(uri, attempt, %error, "asked for again after a pause");
+                }
+                ended => {
+                    match &ended {
+                        Err(error) if error.is_retryable() => drop(host.failures.fetch_add(1, Ordering::Relaxed)),
+                        _ => host.failures.store(0, Ordering::Relaxed),
+                    }
+                    return (ended, attempt);
+                }
+            }
             attempt += 1;
         }
     }
 
-    /// A manifest behind an `http` or `https` URL, piece by piece.
+    /// A manifest that is no file here, piece by piece.
     ///
     /// # Errors
     /// When it cannot be fetched, or what `write` fails with.
-    pub async fn manifest<E: From<FetchError>>(
+    pub async fn manifest<E: From<FetchError> + From<SourceError>>(
         &self,
-        url: &str,
+        uri: &str,
         limit: u64,
         write: impl FnMut(Bytes) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.fetcher.fetch_into(url, usize::try_from(limit).unwrap_or(usize::MAX), write).await
+        let url = Url::parse(uri).map_err(|_| SourceError::Scheme)?;
+        match url.scheme() {
+            scheme if objects::SCHEMES.contains(&scheme) => self.objects.get_into(&url, limit, write).await,
+            _ => self.fetcher.fetch_into(uri, usize::try_from(limit).unwrap_or(usize::MAX), write).await,
+        }
+    }
+
+    /// Waits before the next attempt, where there is one and it may help; false where not.
+    pub async fn pause_after(&self, attempt: u32, may_help: bool) -> bool {
+        let again = may_help && attempt < self.config.attempts;
+        if again {
+            tokio::time::sleep(self.pause(attempt)).await;
+        }
+        again
     }
 
     fn pause(&self, attempt: u32) -> Duration {
@@ -144,35 +229,44 @@ impl Sources {
         doubled.min(self.config.longest_pause).mul_f64(0.5 + drawn)
     }
 
-    async fn once(&self, url: &Url, etag: Option<&str>) -> Result<Option<Fetched>, SourceError> {
-        match url.scheme() {
-            "http" | "https" => {
-                let _place = self.place(url.host_str().unwrap_or_default()).await;
-                Ok(self.fetcher.fetch_changed(url.as_str(), etag).await?)
-            }
+    /// Asks once. A host's place first, memory then: a host that does not answer holds nothing that others need but what its
+    /// places hold.
+    async fn once(&self, url: &Url, etag: Option<&str>, host: &Host) -> Result<Option<Got>, SourceError> {
+        // Neither semaphore is ever closed.
+        let _place = Arc::clone(&host.places).acquire_owned().await.ok();
+        let most = u32::try_from(self.limit_bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let mut memory = Arc::clone(&self.memory).acquire_many_owned(most).await.ok();
+        let fetched = match url.scheme() {
+            "http" | "https" => self.fetcher.fetch_changed(url.as_str(), etag).await?,
             "file" => {
                 let path = url.to_file_path().map_err(|()| SourceError::Scheme)?;
                 let (files, limit) = (self.files.clone(), self.limit_bytes);
                 let read = move || read(&path, &files, limit);
                 let bytes = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
-                Ok(Some(Fetched { bytes, etag: None }))
+                Some(Fetched { bytes, etag: None })
             }
-            _ => Err(SourceError::Scheme),
-        }
+            scheme if objects::SCHEMES.contains(&scheme) => self.objects.get(url, etag, self.limit_bytes).await?,
+            _ => return Err(SourceError::Scheme),
+        };
+        Ok(fetched.map(|fetched| {
+            let used = fetched.bytes.len().div_ceil(1024);
+            if let Some(memory) = &mut memory {
+                drop(memory.split((most as usize).saturating_sub(used)));
+            }
+            Got { fetched, memory }
+        }))
     }
 
-    /// A place among those that the host has.
-    async fn place(&self, host: &str) -> Option<OwnedSemaphorePermit> {
-        let places = {
-            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            if hosts.len() > IDLE_HOSTS {
-                hosts.retain(|_, places| Arc::strong_count(places) > 1);
-            }
-            let places = || Arc::new(Semaphore::new(self.config.per_host.max(1)));
-            Arc::clone(hosts.entry(host.to_owned()).or_insert_with(places))
+    fn host(&self, name: &str) -> Arc<Host> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if hosts.len() > IDLE_HOSTS {
+            hosts.retain(|_, host| Arc::strong_count(host) > 1);
+        }
+        let host = || {
+            let places = Arc::new(Semaphore::new(self.config.per_host.max(1)));
+            Arc::new(Host { places, failures: AtomicU32::new(0) })
         };
-        // The semaphore is never closed.
-        places.acquire_owned().await.ok()
+        Arc::clone(hosts.entry(name.to_owned()).or_insert_with(host))
     }
 }
 
@@ -193,12 +287,11 @@ pub(crate) fn open(path: &Path, files: &FileAccess) -> Result<File, SourceError>
             real
         }
     };
-    let file = File::open(path)?;
-    // A pipe or a device would never end.
-    if !file.metadata()?.is_file() {
+    // Before it is opened: a pipe that nobody writes to would never be.
+    if !path.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "it is not a file").into());
     }
-    Ok(file)
+    Ok(File::open(path)?)
 }
 
 fn read(path: &Path, files: &FileAccess, limit: usize) -> Result<Bytes, SourceError> {
@@ -214,7 +307,8 @@ mod tests {
     use crate::photo::FetchConfig;
 
     fn sources(files: FileAccess) -> Sources {
-        Sources::new(Fetcher::new(FetchConfig::default()).unwrap(), files, 10, SourceConfig::default())
+        let access = Access { files, objects: ObjectAccess::All, settings: Vec::new() };
+        Sources::new(Fetcher::new(FetchConfig::default()).unwrap(), access, 10, 1 << 20, SourceConfig::default())
     }
 
     #[tokio::test]
@@ -229,10 +323,14 @@ mod tests {
         let uri = |path: PathBuf| String::from(Url::from_file_path(path).unwrap());
         let below = sources(FileAccess::Below(vec![inside.clone()]));
         let got = below.get(&uri(inside.join("a")), None).await.0.unwrap().unwrap();
-        assert_eq!(&got.bytes[..], b"photo");
+        assert_eq!(&got.fetched.bytes[..], b"photo");
         let mut refused = vec![outside.join("a"), inside.join("../out/a"), outside.join("none")];
         #[cfg(unix)]
         {
+            // A pipe that nobody writes to.
+            let pipe = inside.join("pipe");
+            assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+            assert!(matches!(below.get(&uri(pipe), None).await.0, Err(SourceError::File(_))));
             std::os::unix::fs::symlink(outside.join("a"), inside.join("link")).unwrap();
             refused.push(inside.join("link"));
         }
@@ -243,7 +341,7 @@ mod tests {
         }
         assert!(matches!(below.get(&uri(inside.join("long")), None).await.0, Err(SourceError::TooLong { limit: 10 })));
         let all = sources(FileAccess::All);
-        assert_eq!(&all.get(&uri(outside.join("a")), None).await.0.unwrap().unwrap().bytes[..], b"secret");
+        assert_eq!(&all.get(&uri(outside.join("a")), None).await.0.unwrap().unwrap().fetched.bytes[..], b"secret");
         assert!(matches!(all.get(&uri(outside.clone()), None).await.0, Err(SourceError::File(_))));
         assert!(matches!(all.get("ftp://host/a", None).await.0, Err(SourceError::Scheme)));
     }

@@ -96,6 +96,12 @@ pub enum ServiceError {
         /// Most bytes accepted.
         limit: u64,
     },
+    /// As many jobs wait as may.
+    #[error("{limit} jobs wait or run already")]
+    TooManyJobs {
+        /// Most jobs that may.
+        limit: u64,
+    },
     /// What is wanted of a job is not to be had of one that is so far.
     #[error("job {id} is {}; it cannot be {wanted}", state.as_str())]
     JobState {

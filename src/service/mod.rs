@@ -40,7 +40,7 @@ pub struct Service {
     writes: Arc<Scheduler>,
     core: Arc<Core>,
     fetcher: Fetcher,
-    jobs: jobs::Jobs,
+    jobs: Arc<jobs::Jobs>,
     metrics: Metrics,
     bundles: Bundles,
 }

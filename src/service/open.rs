@@ -86,6 +86,7 @@ impl Service {
         let jobs_fetcher =
             Fetcher::new(FetchConfig { concurrency: config.jobs.fetches.max(1), ..config.fetch.clone() })?;
         let limits_bytes = core.limits.body_bytes;
+        let jobs = Jobs::new(config.jobs, jobs_fetcher, limits_bytes, &config.data_dir, &core.catalog)?;
         let threads = |name, config| Scheduler::new(name, config).map_err(ServiceError::Threads);
         // One writer: the store has one transaction at a time, and a second thread would only wait for it.
         let writes = SchedulerConfig { threads: 1, interactive: config.writes, bulk: config.writes, nice: 0 };
@@ -95,7 +96,7 @@ impl Service {
             reads: threads("read", config.reads)?,
             writes: Arc::new(threads("write", writes)?),
             core,
-            jobs: Jobs::new(config.jobs, jobs_fetcher, limits_bytes, &config.data_dir)?,
+            jobs: Arc::new(jobs),
             fetcher: Fetcher::new(config.fetch)?,
             metrics: Metrics::default(),
             bundles,

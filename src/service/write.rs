@@ -233,7 +233,7 @@ impl Service {
         .await
     }
 
-    pub(super) async fn write<F>(&self, once: Option<IdempotencyKey>, work: F) -> Result<Reply, ServiceError>
+    async fn write<F>(&self, once: Option<IdempotencyKey>, work: F) -> Result<Reply, ServiceError>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<StoredResponse, ServiceError> + Send + 'static,
     {
@@ -256,10 +256,7 @@ impl Service {
         self.run(&self.writes, Lane::Interactive, false, move |core, run| {
             let prepared = run.time("stage", || prepare(core))?;
             let outcome = run.time("commit", || core.catalog.write_once(once.as_ref(), |tx| work(tx, prepared)))?;
-            Ok(match outcome {
-                Once::First(committed) => reply(committed.value, false),
-                Once::Replayed(stored) => reply(stored, true),
-            })
+            Ok(replied(outcome))
         })
         .await
     }
@@ -273,6 +270,14 @@ pub(super) fn answer(created: bool, body: &impl Serialize) -> Result<StoredRespo
 
 fn gone() -> StoredResponse {
     StoredResponse { status: 204, body: Vec::new() }
+}
+
+/// The answer to a write that may have come before.
+pub(super) fn replied(outcome: Once) -> Reply {
+    match outcome {
+        Once::First(committed) => reply(committed.value, false),
+        Once::Replayed(stored) => reply(stored, true),
+    }
 }
 
 fn reply(stored: StoredResponse, replayed: bool) -> Reply {

@@ -95,8 +95,14 @@ impl SimilarQuery {
         /// Items of this page and those before.
         const FEW: usize = 64;
         let given = self.cursor.as_ref().map_or(0, |cursor| cursor.given as usize);
-        let filters = self.filter.is_some() || self.color != ColorMode::Any;
-        self.is_plain() && !self.is_diverse() && !self.explain && !filters && given.saturating_add(self.limit) <= FEW
+        let filters = self.filter.is_some() || self.color != ColorMode::Any || self.group_by.is_some();
+        let is_one = !matches!(self.source, Source::Basket(_));
+        is_one
+            && self.is_plain()
+            && !self.is_diverse()
+            && !self.explain
+            && !filters
+            && given.saturating_add(self.limit) <= FEW
     }
 
     /// True when items are put in an order of their own.

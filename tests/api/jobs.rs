@@ -1,7 +1,7 @@
 //! Bulk jobs: every row ends in one state that is told, whatever its photo and its server are like.
 
 use super::photos::{jpeg, photo};
-use super::server::{Server, json, problem, start, start_fetching};
+use super::server::{Server, json, problem, start, start_fetching, start_with_store};
 use axum::Router;
 use axum::extract::Path as PathOf;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -162,10 +162,13 @@ async fn manifests_are_fetched_and_failed_rows_tried_again() {
     assert_eq!(errors(&server, &done).await[0]["retryable"], false);
     std::fs::write(files.join("late.jpg"), photo(ImageFormat::Jpeg, 9)).unwrap();
     let id = done["id"].as_str().unwrap();
+    // What the job had written of the product is gone meanwhile: it is written again.
+    let deleted = server.request(reqwest::Method::DELETE, "/v1/products/a").send().await.unwrap();
+    assert_eq!(deleted.status(), 204);
     json(server.post(&format!("/v1/jobs/{id}/retry")), 200).await;
     let done = ended(&server, &made).await;
     assert_eq!(counts(&done), [2, 2, 0, 0, 0]);
-    assert_eq!(json(server.get("/v1/products/a"), 200).await["images"].as_array().unwrap().len(), 2);
+    assert_eq!(json(server.get("/v1/products/a"), 200).await["images"].as_array().unwrap().len(), 1);
     // Nothing is left to be tried: nothing happens.
     assert_eq!(json(server.post(&format!("/v1/jobs/{id}/retry")), 200).await["state"], "done");
 }
@@ -186,6 +189,13 @@ async fn bad_manifests_fail_their_job_or_are_refused() {
         let made = json(server.post("/v1/jobs").json(&object!({"uri": uri})), 202).await;
         assert_eq!(ended(&server, &made).await["state"], "failed", "{uri}");
     }
+    // One that could not be fetched is, when it is tried again.
+    let uri = url::Url::from_file_path(files.join("late.csv")).unwrap().to_string();
+    let made = json(server.post("/v1/jobs").json(&object!({"uri": uri})), 202).await;
+    assert_eq!(ended(&server, &made).await["state"], "failed");
+    std::fs::write(files.join("late.csv"), "product_id,image_uri\na,1.jpg\n").unwrap();
+    json(server.post(&format!("/v1/jobs/{}/retry", made["id"].as_str().unwrap())), 200).await;
+    assert_eq!(counts(&ended(&server, &made).await), [1, 1, 0, 0, 0]);
     problem(server.post("/v1/jobs").json(&object!({"uri": "ftp://host/all.csv"})), 400, "invalid-parameter").await;
     problem(server.post("/v1/jobs").json(&object!({"url": "http://host/all.csv"})), 400, "invalid-body").await;
     let sent = |kind: &str, body: Vec<u8>| server.post("/v1/jobs").header("content-type", kind).body(body);
@@ -322,4 +332,71 @@ async fn a_stop_ends_those_who_watch_and_the_next_start_goes_on() {
     // Each row brought its photo once.
     let feed = server.get("/v1/feed?kind=image_upserted").send().await.unwrap().text().await.unwrap();
     assert_eq!(feed.lines().count(), 60);
+}
+
+/// An S3 server over a folder; where it answers.
+async fn s3(folder: &std::path::Path) -> String {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let mut builder = s3s::service::S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder).unwrap());
+    builder.set_auth(s3s::auth::SimpleAuth::from_single("key", "secret"));
+    let service = builder.build();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let service = service.clone();
+            tokio::spawn(async move {
+                let http = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                let _ = http.serve_connection(TokioIo::new(socket), service).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn manifest_and_photos_lie_in_an_object_store() {
+    let bucket = tempfile::tempdir().unwrap();
+    let shop = bucket.path().join("photos/shop");
+    std::fs::create_dir_all(&shop).unwrap();
+    for n in 1..=5 {
+        std::fs::write(shop.join(format!("{n}.jpg")), photo(ImageFormat::Jpeg, n)).unwrap();
+    }
+    std::fs::create_dir_all(bucket.path().join("other")).unwrap();
+    std::fs::write(bucket.path().join("other/1.jpg"), jpeg()).unwrap();
+    let manifest = "product_id,image_uri\na,1.jpg\na,2.jpg\nb,s3://photos/shop/3.jpg\nc,s3://other/1.jpg\nd,none.jpg\n";
+    std::fs::write(shop.join("all.csv"), manifest).unwrap();
+    let endpoint = s3(bucket.path()).await;
+    let settings = |secret| {
+        [
+            ("AWS_ENDPOINT", endpoint.as_str()),
+            ("AWS_ALLOW_HTTP", "true"),
+            ("AWS_ACCESS_KEY_ID", "key"),
+            ("AWS_SECRET_ACCESS_KEY", secret),
+            ("AWS_REGION", "us-east-1"),
+        ]
+    };
+    let Some(server) = start_with_store(&settings("secret")).await else { return };
+    let create = |server: &Server, uri: &str| server.post("/v1/jobs").json(&object!({"uri": uri}));
+    let made = json(create(&server, "s3://photos/shop/all.csv"), 202).await;
+    let done = ended(&server, &made).await;
+    assert_eq!((&done["state"], counts(&done)), (&object!("done"), [5, 3, 0, 0, 2]), "{done}");
+    let causes: Vec<_> = errors(&server, &done).await.iter().map(|row| row["cause"].clone()).collect();
+    assert_eq!(causes, ["address not allowed", "no such object"]);
+    // What the store says is the same is not sent again; what it says is not, is.
+    std::fs::write(shop.join("2.jpg"), photo(ImageFormat::Jpeg, 77)).unwrap();
+    let again = json(create(&server, "s3://photos/shop/all.csv"), 202).await;
+    assert_eq!(counts(&ended(&server, &again).await), [5, 1, 2, 0, 2]);
+    for uri in ["s3://photos/other.csv", "s3://other/all.csv"] {
+        let made = json(create(&server, uri), 202).await;
+        assert_eq!(ended(&server, &made).await["state"], "failed", "{uri}");
+    }
+    // Credentials that do not open it.
+    let Some(server) = start_with_store(&settings("wrong")).await else { return };
+    let made = json(create(&server, "s3://photos/shop/all.csv"), 202).await;
+    let failed = ended(&server, &made).await;
+    assert_eq!(failed["state"], "failed");
+    let sent = job(&server, "product_id,image_uri\na,s3://photos/shop/1.jpg\n".to_owned()).await;
+    let failed = ended(&server, &sent).await;
+    assert_eq!(errors(&server, &failed).await[0]["cause"], "object store refused");
 }

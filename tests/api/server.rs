@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use vitrine::http::{AppConfig, HttpLimits, KeyRing};
-use vitrine::jobs::{FileAccess, SourceConfig};
+use vitrine::jobs::{Access, FileAccess, ObjectAccess, SourceConfig};
 use vitrine::model::EngineConfig;
 use vitrine::photo::FetchConfig;
 use vitrine::scheduler::{LaneConfig, SchedulerConfig};
@@ -46,7 +46,15 @@ pub async fn start_with_bulk_queue(queue: usize) -> Option<Server> {
 pub async fn start_fetching(host: &str, total_ms: u64) -> Option<Server> {
     let data = tempfile::tempdir().unwrap();
     let fetch = FetchConfig { allow_hosts: vec![host.to_owned()], total_ms, ..FetchConfig::default() };
-    let service = open_fetching(data.path(), &models()?, 64, fetch).await;
+    let service = open_fetching(data.path(), &models()?, 64, (fetch, Vec::new())).await;
+    Some(serve(service, data, None, HttpLimits::default()).await)
+}
+
+/// A server that knows an object store by these settings.
+pub async fn start_with_store(settings: &[(&str, &str)]) -> Option<Server> {
+    let data = tempfile::tempdir().unwrap();
+    let stores = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let service = open_fetching(data.path(), &models()?, 64, (FetchConfig::default(), stores)).await;
     Some(serve(service, data, None, HttpLimits::default()).await)
 }
 
@@ -115,10 +123,15 @@ pub fn models() -> Option<PathBuf> {
 
 /// The one place that knows how a service is opened.
 async fn open(data: &Path, models_dir: &Path, bulk_queue: usize) -> Arc<Service> {
-    open_fetching(data, models_dir, bulk_queue, FetchConfig::default()).await
+    open_fetching(data, models_dir, bulk_queue, (FetchConfig::default(), Vec::new())).await
 }
 
-async fn open_fetching(data: &Path, models_dir: &Path, bulk_queue: usize, fetch: FetchConfig) -> Arc<Service> {
+async fn open_fetching(
+    data: &Path,
+    models_dir: &Path,
+    bulk_queue: usize,
+    (fetch, stores): (FetchConfig, Vec<(String, String)>),
+) -> Arc<Service> {
     let lane = LaneConfig { queue: 64, max_wait: None };
     let lanes = SchedulerConfig { threads: 1, interactive: lane, bulk: lane, nice: 0 };
     let config = ServiceConfig {
@@ -126,7 +139,11 @@ async fn open_fetching(data: &Path, models_dir: &Path, bulk_queue: usize, fetch:
         index_build_memory: 1 << 30,
         search_candidates: 192,
         jobs: JobsConfig {
-            files: FileAccess::Below(vec![data.join("files")]),
+            access: Access {
+                files: FileAccess::Below(vec![data.join("files")]),
+                objects: ObjectAccess::Below(vec!["s3://photos/shop/".parse().unwrap()]),
+                settings: stores,
+            },
             sources: SourceConfig { first_pause: Duration::from_millis(10), attempts: 3, ..SourceConfig::default() },
             fetches: 8,
             in_flight: 2,

@@ -5,6 +5,7 @@ CREATE TABLE jobs (
     state       TEXT NOT NULL,                      -- queued, running, paused, done, failed, cancelled
     source      TEXT NOT NULL,                      -- JSON: where its manifest came from, and its format
     is_read     INTEGER NOT NULL DEFAULT 0,         -- all rows of the manifest are in job_rows
+    is_retried  INTEGER NOT NULL DEFAULT 0,         -- failed rows are to wait again
     total       INTEGER NOT NULL DEFAULT 0,         -- rows read so far
     done        INTEGER NOT NULL DEFAULT 0,
     unchanged   INTEGER NOT NULL DEFAULT 0,

@@ -8,7 +8,7 @@ mod report;
 use super::bench::BareEngine;
 use super::{CliError, joint, runtime, signals};
 use crate::config::ServiceSettings;
-use crate::jobs::{self, Base, FileAccess, Format, Job, JobSource, Rows};
+use crate::jobs::{self, Base, FileAccess, Format, Job, JobSource, ObjectAccess, Rows};
 use crate::service::{Service, ServiceError};
 use clap::Args;
 use progress::Progress;
@@ -107,6 +107,7 @@ fn import(settings: &ServiceSettings, source: &Path, bench: bool) -> Result<Repo
     let first = local(&job)?.next();
     let mut settings = settings.clone();
     settings.jobs.file_access = FileAccess::All;
+    settings.jobs.object_access = ObjectAccess::All;
     // Only this import fills the lanes: they are never full, and no photo has to be tried again.
     let service = joint::open_service(&settings, joint::IN_FLIGHT_PER_THREAD * threads)?;
     let model = || service.analyzer().model().clone();
@@ -160,11 +161,12 @@ async fn run_job(service: &Service, source: JobSource) -> Result<Report, CliErro
         return Err(CliError::table(&named, failure));
     }
     ignored(&job);
-    if job.total == 0 {
+    let stopped = stop.load(Ordering::Relaxed);
+    if job.total == 0 && !stopped {
         return Err(CliError::NothingDone(format!("{}: no photo found", named.display())));
     }
     let causes = service.failed_causes(&id).await?;
-    Ok(Report::new(job, causes, started.elapsed().as_secs_f64()))
+    Ok(Report::new(job, causes, stopped, started.elapsed().as_secs_f64()))
 }
 
 fn ignored(job: &Job) {

@@ -66,8 +66,8 @@ impl Bench {
 }
 
 impl Report {
-    /// Sums up a job that took `seconds`.
-    pub(super) fn new(job: Job, causes: Vec<FailedCause>, seconds: f64) -> Self {
+    /// Sums up a job that took `seconds`, and may have been stopped.
+    pub(super) fn new(job: Job, causes: Vec<FailedCause>, stopped: bool, seconds: f64) -> Self {
         let cause = |FailedCause { cause, count, examples }| (cause, Cause { count, examples });
         Self {
             total: job.total,
@@ -75,7 +75,7 @@ impl Report {
             unchanged: job.unchanged,
             failed: job.failed,
             repeated: job.duplicate,
-            stopped: job.waiting > 0,
+            stopped: stopped || job.waiting > 0,
             seconds,
             photos_per_s: job.done as f64 / seconds.max(1e-9),
             causes: causes.into_iter().map(cause).collect(),

@@ -53,6 +53,24 @@ impl Column {
         })
     }
 
+    /// The name that the API has for it, where it has one.
+    pub(super) fn name(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::ProductId => "product_id",
+            Self::ImageId => "image_id",
+            Self::ImageUri => "image_uri",
+            Self::Title => "title",
+            Self::Category => "category",
+            Self::Price => "price",
+            Self::Currency => "currency",
+            Self::InStock => "in_stock",
+            Self::GroupId => "group_id",
+            Self::Url => "url",
+            Self::Tags => "tags",
+            Self::Attribute(_) | Self::Labels => return None,
+        })
+    }
+
     /// The columns of a file for Google's Product Search, which has no head.
     pub(super) const GOOGLE: [Option<Self>; 8] = [
         Some(Self::ImageUri),

@@ -8,6 +8,7 @@ mod ndjson;
 #[cfg(test)]
 mod tests;
 
+use super::source::is_fetched;
 use crate::catalog::{Metadata, NewRow, RowContent, RowFault, validate_id};
 use columns::Column;
 use serde::{Deserialize, Serialize};
@@ -18,12 +19,12 @@ use utoipa::ToSchema;
 
 /// Longest row, in bytes: longer ones fail, and are never held whole.
 const MAX_ROW_BYTES: usize = 1 << 20;
-/// Most columns, and most names of them that are told to mean nothing.
+/// Longest place of a photo, as a URL.
+pub const MAX_URI_BYTES: usize = 4_096;
+/// Most columns.
 const MAX_COLUMNS: usize = 4_096;
 /// Bytes looked at to tell what a file is.
 const HEAD_BYTES: u64 = 64 << 10;
-/// What photos can be fetched from.
-const SCHEMES: [&str; 3] = ["http", "https", "file"];
 
 /// How a manifest is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -70,7 +71,7 @@ impl Base {
     fn url(&self, uri: &str) -> Result<String, String> {
         let unsupported = || {
             let paths = if matches!(self, Self::Nowhere) { "" } else { "a path or " };
-            format!("image_uri: expected {paths}an http, https or file URL, received {uri:?}")
+            format!("image_uri: expected {paths}an http, https, file, s3, gs, az or abfs URL, received {uri:?}")
         };
         // `C:\photos\a.jpg` parses as a URL of scheme `c`.
         let url = match Url::parse(uri).ok().filter(|url| url.scheme().len() > 1) {
@@ -81,7 +82,7 @@ impl Base {
                 Self::Nowhere => return Err(unsupported()),
             },
         };
-        if SCHEMES.contains(&url.scheme()) { Ok(url.into()) } else { Err(unsupported()) }
+        if is_fetched(url.scheme()) { Ok(url.into()) } else { Err(unsupported()) }
     }
 }
 
@@ -223,6 +224,9 @@ impl Cells {
         image_id.as_deref().map_or(Ok(()), |id| validate_id("image_id", id)).map_err(|e| bad_value(e.to_string()))?;
         metadata.validate().map_err(|e| bad_value(e.to_string()))?;
         let uri = base.url(&uri).map_err(bad_value)?;
+        if uri.len() > MAX_URI_BYTES {
+            return Err(bad_value(format!("image_uri: {} bytes, at most {MAX_URI_BYTES}", uri.len())));
+        }
         Ok(RowContent { product_id, image_id, uri, metadata })
     }
 }

@@ -1,9 +1,12 @@
 //! Lines of JSON: an object a line, with the fields that CSV has as columns; `tags` may be a list, `attributes` an object.
 
 use super::columns::Column;
-use super::{Cells, Fault, MAX_COLUMNS, MAX_ROW_BYTES, Record, Started, bad_value, too_long};
+use super::{Cells, Fault, MAX_ROW_BYTES, Record, Started, bad_value, too_long};
 use serde_json::{Map, Value};
 use std::io::{self, BufRead, Cursor, Read};
+
+/// Most names that are told to mean nothing.
+const MAX_IGNORED: usize = 200;
 
 pub(super) struct Records<R> {
     input: Started<R>,
@@ -58,6 +61,7 @@ impl<R: BufRead> Records<R> {
             Err(error) => return Err(("not JSON", format!("expected an object: {error}"))),
         };
         let mut cells = Cells::default();
+        let mut taken: Vec<(Column, bool)> = Vec::new();
         for (name, value) in &object {
             let column = match (Column::named(name), value) {
                 (_, Value::Null) => continue,
@@ -69,12 +73,20 @@ impl<R: BufRead> Records<R> {
                     continue;
                 }
                 (None, _) => {
-                    if self.ignored.len() < MAX_COLUMNS && !self.ignored.contains(name) {
-                        self.ignored.push(name.chars().take(40).collect());
+                    let shown: String = name.chars().take(40).collect();
+                    if self.ignored.len() < MAX_IGNORED && !self.ignored.contains(&shown) {
+                        self.ignored.push(shown);
                     }
                     continue;
                 }
             };
+            // Of several names of a field that of the API counts, else the first.
+            let is_own = column.name() == Some(name.as_str());
+            match taken.iter_mut().find(|(known, _)| *known == column) {
+                Some((_, known_is_own)) if *known_is_own || !is_own => continue,
+                Some((_, known_is_own)) => *known_is_own = true,
+                None => taken.push((column.clone(), is_own)),
+            }
             match (&column, value) {
                 (Column::Tags, Value::Array(tags)) => {
                     let tags = tags.iter().map(|tag| cell("tags", tag)).collect::<Result<Vec<_>, _>>()?;

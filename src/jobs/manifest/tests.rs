@@ -180,6 +180,16 @@ fn lines_of_json_have_the_same_fields() {
 }
 
 #[test]
+fn of_several_names_of_a_field_that_of_the_api_counts() {
+    let line =
+        br#"{"sku": "S-9", "id": "1", "path": "x.jpg", "product_id": "p1", "image_uri": "a.jpg", "file": "y.jpg"}"#;
+    let (read, _) = rows(line, Format::Ndjson);
+    assert_eq!((good(&read)[0].product_id.as_str(), good(&read)[0].uri.as_str()), ("p1", "file:///shop/a.jpg"));
+    let long = format!("product_id,image_uri\np,https://cdn.example/{}\n", "x".repeat(MAX_URI_BYTES));
+    assert_eq!(causes(&csv(long.as_bytes())), [(2, "bad value")]);
+}
+
+#[test]
 fn paths_lie_beside_a_manifest_that_was_fetched_and_nowhere_for_one_that_was_sent() {
     let uri = |base: &Base| base.url("photos/1.jpg");
     let beside = Base::Beside(Url::parse("https://shop.example/feed/all.csv").unwrap());

@@ -5,8 +5,8 @@ mod run;
 
 use super::read::{cursor_text, encode_cursor};
 use super::{Core, Reply, Service, ServiceError, lock};
-use crate::catalog::{CatalogError, FailedCause, FailedRow, IdempotencyKey, JobRecord, JobState, Tx};
-use crate::jobs::{FileAccess, Job, JobSource, SourceConfig, Sources};
+use crate::catalog::{Catalog, CatalogError, FailedCause, FailedRow, IdempotencyKey, JobRecord, JobState, Tx};
+use crate::jobs::{Access, Job, JobSource, SourceConfig, Sources};
 use crate::photo::Fetcher;
 use crate::scheduler::{Lane, SchedulerError};
 use run::Rate;
@@ -16,7 +16,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, watch};
 use utoipa::ToSchema;
 
 /// The manifests' folder below the data directory.
@@ -26,14 +26,16 @@ const JOBS: &str = "jobs/";
 const ROWS: &str = "rows/";
 /// Failed rows of a cause that are told in full.
 const EXAMPLES: usize = 3;
+/// Jobs that wait, run or are paused.
+const MAX_OPEN: u64 = 1_000;
 /// Days for which an ended job is kept.
 const KEPT_DAYS: i64 = 30;
 
 /// How jobs are run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobsConfig {
-    /// Which files of this machine may be read.
-    pub files: FileAccess,
+    /// What may be read, beside what may be fetched.
+    pub access: Access,
     /// How photos are asked for.
     pub sources: SourceConfig,
     /// Photos that are fetched at a time, ahead of those that are looked at.
@@ -69,8 +71,6 @@ pub(super) struct Jobs {
     config: JobsConfig,
     sources: Sources,
     dir: PathBuf,
-    /// Bytes that may still be fetched, in KiB.
-    memory: Arc<Semaphore>,
     running: Mutex<Option<Running>>,
     /// Somebody made a job, or resumed one.
     wake: Notify,
@@ -78,10 +78,29 @@ pub(super) struct Jobs {
     ending: AtomicBool,
 }
 
+/// Whether a job is to begin nothing any more, for those who look and for those who wait.
+#[derive(Default)]
+struct Stop(watch::Sender<bool>);
+
+impl Stop {
+    fn set(&self) {
+        self.0.send_replace(true);
+    }
+
+    fn is_set(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    async fn wait(&self) {
+        // The sender is here.
+        let _ = self.0.subscribe().wait_for(|is_set| *is_set).await;
+    }
+}
+
 /// The job that runs.
 struct Running {
     key: u64,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
     rate: Arc<Mutex<Rate>>,
 }
 
@@ -91,13 +110,15 @@ impl Jobs {
         fetcher: Fetcher,
         photo_bytes: usize,
         data_dir: &Path,
+        catalog: &Catalog,
     ) -> Result<Self, ServiceError> {
         let dir = data_dir.join(FOLDER);
         fs::create_dir_all(&dir).map_err(|source| CatalogError::Io { action: "create", path: dir.clone(), source })?;
-        let kib = config.buffered_bytes.max(photo_bytes).div_ceil(1024);
+        // Before anybody can send one.
+        remove_lost(&dir, catalog);
+        let access = config.access.clone();
         Ok(Self {
-            sources: Sources::new(fetcher, config.files.clone(), photo_bytes, config.sources),
-            memory: Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))),
+            sources: Sources::new(fetcher, access, photo_bytes, config.buffered_bytes, config.sources),
             config,
             dir,
             running: Mutex::default(),
@@ -115,9 +136,14 @@ impl Jobs {
     pub(super) fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
         if let Some(running) = &*lock(&self.running) {
-            running.stop.store(true, Ordering::Relaxed);
+            running.stop.set();
         }
         self.wake.notify_one();
+    }
+
+    fn remove_manifest(&self, id: &str) {
+        // A job that was not sent has none.
+        let _ = fs::remove_file(self.manifest(id));
     }
 
     fn is_ending(&self) -> bool {
@@ -127,7 +153,7 @@ impl Jobs {
     /// Begins no row of this job any more.
     fn stop(&self, key: u64) {
         if let Some(running) = lock(&self.running).as_ref().filter(|running| running.key == key) {
-            running.stop.store(true, Ordering::Relaxed);
+            running.stop.set();
         }
     }
 
@@ -200,14 +226,14 @@ impl Service {
         source: JobSource,
         once: Option<IdempotencyKey>,
     ) -> Result<Reply, ServiceError> {
-        let synced = tokio::task::spawn_blocking(move || match spool.file.sync_all() {
+        let dir = self.jobs.dir.clone();
+        // Its name too: a job is not to outlive its manifest.
+        let sync = move || match spool.file.sync_all().and_then(|()| File::open(dir)?.sync_all()) {
             Ok(()) => Ok(spool),
             Err(error) => Err(spool.fault("sync", error)),
-        });
-        let mut spool = synced.await.map_err(|_| SchedulerError::Panicked)??;
-        let reply = self.queue_job(spool.id.clone(), source, once).await?;
-        spool.kept = !reply.replayed;
-        Ok(reply)
+        };
+        let spool = tokio::task::spawn_blocking(sync).await.map_err(|_| SchedulerError::Panicked)??;
+        self.queue_job(spool.id.clone(), source, Some(spool), once).await
     }
 
     /// Queues a job. Body: a [`Job`].
@@ -215,23 +241,34 @@ impl Service {
     /// # Errors
     /// When the disk fails.
     pub async fn create_job(&self, source: JobSource, once: Option<IdempotencyKey>) -> Result<Reply, ServiceError> {
-        self.queue_job(uuid::Uuid::new_v4().to_string(), source, once).await
+        self.queue_job(uuid::Uuid::new_v4().to_string(), source, None, once).await
     }
 
     async fn queue_job(
         &self,
         id: String,
         source: JobSource,
+        spool: Option<Spool>,
         once: Option<IdempotencyKey>,
     ) -> Result<Reply, ServiceError> {
         let json = serde_json::to_string(&source).map_err(ServiceError::Encode)?;
-        let queue = move |tx: &mut Tx<'_>| {
-            let job = Job::new(tx.create_job(&id, &json)?, source, None);
-            super::write::answer(true, &job)
+        let jobs = Arc::clone(&self.jobs);
+        let queue = move |core: &Core, _: &mut super::Run<'_>| {
+            let written = core.catalog.write_once(once.as_ref(), |tx| {
+                if tx.count_open_jobs()? >= MAX_OPEN {
+                    return Err(ServiceError::TooManyJobs { limit: MAX_OPEN });
+                }
+                super::write::answer(true, &Job::new(tx.create_job(&id, &json)?, source, None))
+            })?;
+            // Here and not behind the wait: whoever asked may have gone, and the job is made.
+            let reply = super::write::replied(written);
+            if let Some(mut spool) = spool {
+                spool.kept = !reply.replayed;
+            }
+            jobs.wake.notify_one();
+            Ok(reply)
         };
-        let reply = self.write(once, queue).await?;
-        self.jobs.wake.notify_one();
-        Ok(reply)
+        self.run(&self.writes, Lane::Interactive, false, queue).await
     }
 
     /// Makes a job of a command, which runs it itself ([`Service::run_job_alone`]); gives its id.
@@ -241,10 +278,8 @@ impl Service {
     pub async fn create_local_job(&self, source: JobSource) -> Result<String, ServiceError> {
         let id = uuid::Uuid::new_v4().to_string();
         let json = serde_json::to_string(&source).map_err(ServiceError::Encode)?;
-        let job = self.on_writes(move |tx| {
-            run::clean_up(tx)?;
-            Ok(tx.create_job(&id, &json)?)
-        });
+        self.clean_up().await?;
+        let job = self.on_writes(move |tx| Ok(tx.create_job(&id, &json)?));
         Ok(job.await?.id)
     }
 
@@ -345,21 +380,39 @@ impl Service {
     /// When it is unknown, or has not ended.
     pub async fn retry_job(&self, id: &str) -> Result<Job, ServiceError> {
         let id = id.to_owned();
-        let record = self
-            .on_writes(move |tx| {
-                let job = tx.expect_job(&id)?;
-                match job.state {
-                    JobState::Done | JobState::Cancelled if tx.retry_rows(job.key)? > 0 => {
-                        tx.set_job_state(job.key, JobState::Queued, None)?;
-                    }
-                    // Nothing failed that can be tried: it stays as it is.
-                    JobState::Done | JobState::Cancelled => {}
-                    state => return Err(ServiceError::JobState { id, state, wanted: "tried again" }),
+        let retry = move |tx: &mut Tx<'_>| {
+            let job = tx.expect_job(&id)?;
+            let source = source(&job)?;
+            let again = match job.state {
+                JobState::Done if !source.is_local() => tx.order_retry(job.key)?,
+                // Its manifest could not be read; one that was sent is gone.
+                JobState::Failed if matches!(source, JobSource::Uri { .. }) => {
+                    tx.read_again(job.key)?;
+                    true
                 }
-                Ok(tx.expect_job(&id)?)
-            })
-            .await?;
-        self.jobs.wake.notify_one();
+                state => return Err(ServiceError::JobState { id, state, wanted: "tried again" }),
+            };
+            if again {
+                tx.set_job_state(job.key, JobState::Queued, None)?;
+            }
+            Ok(tx.expect_job(&id)?)
+        };
+        self.change(retry, |jobs, _| jobs.wake.notify_one()).await
+    }
+
+    /// Changes a job in a transaction, ahead of bulk writes, and lets the runner know; both happen also where whoever asked goes.
+    async fn change<F, G>(&self, work: F, then: G) -> Result<Job, ServiceError>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<JobRecord, ServiceError> + Send + 'static,
+        G: FnOnce(&Jobs, &JobRecord) + Send + 'static,
+    {
+        let jobs = Arc::clone(&self.jobs);
+        let change = move |core: &Core, _: &mut super::Run<'_>| {
+            let record = core.catalog.write(work)?.value;
+            then(&jobs, &record);
+            Ok(record)
+        };
+        let record = self.run(&self.writes, Lane::Interactive, false, change).await?;
         self.told(record)
     }
 
@@ -370,38 +423,33 @@ impl Service {
         may: impl FnOnce(JobState) -> bool + Send + 'static,
     ) -> Result<Job, ServiceError> {
         let id = id.to_owned();
-        let record = self
-            .on_writes(move |tx| {
-                let job = tx.expect_job(&id)?;
-                let is_there = job.state == to || (to == JobState::Queued && job.state == JobState::Running);
-                if is_there {
-                    return Ok(job);
-                }
-                if !may(job.state) {
-                    let wanted = match to {
-                        JobState::Paused => "paused",
-                        JobState::Cancelled => "cancelled",
-                        _ => "resumed",
-                    };
-                    return Err(ServiceError::JobState { id, state: job.state, wanted });
-                }
-                tx.set_job_state(job.key, to, None)?;
-                Ok(tx.expect_job(&id)?)
-            })
-            .await?;
-        match to {
-            JobState::Queued => self.jobs.wake.notify_one(),
-            _ => self.jobs.stop(record.key),
-        }
-        if to == JobState::Cancelled {
-            self.remove_manifest(&record.id);
-        }
-        self.told(record)
-    }
-
-    fn remove_manifest(&self, id: &str) {
-        // A job that was not sent has none.
-        let _ = fs::remove_file(self.jobs.manifest(id));
+        let change = move |tx: &mut Tx<'_>| {
+            let job = tx.expect_job(&id)?;
+            let is_there = job.state == to || (to == JobState::Queued && job.state == JobState::Running);
+            if is_there {
+                return Ok(job);
+            }
+            if !may(job.state) {
+                let wanted = match to {
+                    JobState::Paused => "paused",
+                    JobState::Cancelled => "cancelled",
+                    _ => "resumed",
+                };
+                return Err(ServiceError::JobState { id, state: job.state, wanted });
+            }
+            tx.set_job_state(job.key, to, None)?;
+            Ok(tx.expect_job(&id)?)
+        };
+        let tell = move |jobs: &Jobs, record: &JobRecord| {
+            match to {
+                JobState::Queued => jobs.wake.notify_one(),
+                _ => jobs.stop(record.key),
+            }
+            if to == JobState::Cancelled {
+                jobs.remove_manifest(&record.id);
+            }
+        };
+        self.change(change, tell).await
     }
 
     fn told(&self, record: JobRecord) -> Result<Job, ServiceError> {
@@ -419,10 +467,29 @@ impl Service {
     async fn on_writes<T, F>(&self, work: F) -> Result<T, ServiceError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Tx<'_>) -> Result<T, ServiceError> + Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T, ServiceError> + Clone + Send + 'static,
     {
-        let written = move |core: &Core, _: &mut super::Run<'_>| Ok(core.catalog.write(work)?.value);
-        self.run(&self.writes, Lane::Bulk, false, written).await
+        self.patiently(|| {
+            let work = work.clone();
+            let written = move |core: &Core, _: &mut super::Run<'_>| Ok(core.catalog.write(work)?.value);
+            self.run(&self.writes, Lane::Bulk, false, written)
+        })
+        .await
+    }
+}
+
+/// Removes manifests that no job reads any more, and those of which none was made before a crash.
+fn remove_lost(dir: &Path, catalog: &Catalog) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let id = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let is_wanted = match catalog.job(id) {
+            Ok(job) => !job.state.is_ended() && !job.is_read,
+            Err(error) => !matches!(error, CatalogError::UnknownJob { .. }),
+        };
+        if !is_wanted {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! A job from its manifest to its last row. Photos are fetched ahead of those that are looked at; a row that brings a photo
 //! ends in the transaction that stores it, the others many at a time.
 
-use super::{KEPT_DAYS, Running, source};
+use super::{KEPT_DAYS, Running, Stop, source};
 use crate::catalog::{CatalogError, JobRecord, JobState, NewRow, RowEnd, RowFault, Tx, WaitingRow};
-use crate::jobs::{self, Base, Format, JobSource, ManifestError, Rows, SourceError, rows_of};
+use crate::jobs::{self, Base, Format, Got, JobSource, ManifestError, Rows, SourceError, rows_of};
 use crate::photo::Fetched;
 use crate::scheduler::{Lane, SchedulerError, Ticket};
 use crate::service::write::{MAX_LOOKS, Seen, image_name};
@@ -13,14 +13,14 @@ use futures_util::{Stream, StreamExt, stream};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::{self, BufReader, Write};
 use std::path::Path;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
 use url::Url;
 
 /// Rows of a manifest that are taken in at once: some 10 ms of the writer's turn.
@@ -33,6 +33,11 @@ const ENDED_AT_ONCE: usize = 256;
 const RATED_S: f64 = 30.0;
 /// Pause of the reader of a manifest where the writer's queue is full.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
+/// Rows that are changed or removed in one transaction, where many are to be.
+const CHANGED_AT_ONCE: usize = 5_000;
+const DAY: Duration = Duration::from_secs(86_400);
+/// Faults of the store in a row after which a job makes room for the next.
+const MAX_FAULTS: u32 = 6;
 /// Pause after a fault of the store before the next job is looked for.
 const FAULT_PAUSE: Duration = Duration::from_secs(10);
 
@@ -89,25 +94,58 @@ impl Service {
     /// Runs jobs as they are made, until the service ends. Jobs of commands whose process is gone are ended first: what they
     /// were about, they can be asked again.
     pub async fn run_jobs(&self) {
-        if let Err(error) = self.on_writes(clean_up).await {
-            tracing::warn!(%error, "old jobs were not removed");
-        }
-        self.remove_lost_manifests();
+        let mut faults = 0;
         while !self.jobs.is_ending() {
-            let next = self.on_reads(|core, _| Ok(core.catalog.next_job()?)).await;
-            let ran = match next {
-                Ok(Some(job)) => self.run_job(job).await,
+            let next = async {
+                self.clean_up().await?;
+                self.patiently(|| self.on_reads(|core, _| Ok(core.catalog.next_job()?))).await
+            };
+            let (ran, key) = match next.await {
+                Ok(Some(job)) => {
+                    let key = job.key;
+                    (self.run_job(job).await, Some(key))
+                }
                 Ok(None) => {
-                    self.jobs.wake.notified().await;
+                    // Once a day there are old ones to be removed.
+                    let _ = tokio::time::timeout(DAY, self.jobs.wake.notified()).await;
                     continue;
                 }
-                Err(error) => Err(error),
+                Err(error) => (Err(error), None),
             };
-            if let Err(error) = ran {
-                tracing::error!(%error, "a job cannot go on for now");
+            let Err(error) = ran else {
+                faults = 0;
+                continue;
+            };
+            faults += 1;
+            tracing::error!(%error, faults, "a job cannot go on for now");
+            if let Some(key) = key.filter(|_| faults >= MAX_FAULTS) {
+                // The next one may.
+                faults = 0;
+                let failure = format!("paused after {MAX_FAULTS} faults: {error}");
+                let pause = move |tx: &mut Tx<'_>| Ok(tx.set_job_state(key, JobState::Paused, Some(&failure))?);
+                if let Err(error) = self.on_writes(pause).await {
+                    tracing::error!(%error, "the job was not paused");
+                }
+            } else {
                 tokio::time::sleep(FAULT_PAUSE).await;
             }
         }
+    }
+
+    /// Ends jobs of commands whose process is gone, and removes jobs that ended long ago, some rows at a time.
+    pub(super) async fn clean_up(&self) -> Result<(), ServiceError> {
+        let end = |tx: &mut Tx<'_>| {
+            for job in tx.open_jobs()? {
+                if source(&job)?.is_local() {
+                    tx.set_job_state(job.key, JobState::Cancelled, Some("its import was interrupted; run it again"))?;
+                }
+            }
+            Ok(())
+        };
+        self.on_writes(end).await?;
+        let before = OffsetDateTime::now_utc() - time::Duration::days(KEPT_DAYS);
+        while self.on_writes(move |tx| Ok(tx.drop_job(before, CHANGED_AT_ONCE)?)).await? {}
+        Ok(())
     }
 
     /// Runs one job, of a command, to its end or until the service ends.
@@ -121,8 +159,11 @@ impl Service {
     }
 
     async fn run_job(&self, job: JobRecord) -> Result<(), ServiceError> {
-        let (stop, rate) = (Arc::new(AtomicBool::new(self.jobs.is_ending())), Arc::new(Mutex::default()));
+        let (stop, rate) = (Arc::new(Stop::default()), Arc::new(Mutex::default()));
         *lock(&self.jobs.running) = Some(Running { key: job.key, stop: Arc::clone(&stop), rate: Arc::clone(&rate) });
+        if self.jobs.is_ending() {
+            stop.set();
+        }
         let (id, key) = (job.id.clone(), job.key);
         let ran = self.rows_of_job(job, &stop, &rate).await;
         *lock(&self.jobs.running) = None;
@@ -138,12 +179,7 @@ impl Service {
         ran
     }
 
-    async fn rows_of_job(
-        &self,
-        job: JobRecord,
-        stop: &Arc<AtomicBool>,
-        rate: &Mutex<Rate>,
-    ) -> Result<(), ServiceError> {
+    async fn rows_of_job(&self, job: JobRecord, stop: &Arc<Stop>, rate: &Mutex<Rate>) -> Result<(), ServiceError> {
         let (id, key) = (job.id.clone(), job.key);
         // Paused or ended since it was looked for: then it is not this one's turn.
         let begin = move |tx: &mut Tx<'_>| {
@@ -156,6 +192,7 @@ impl Service {
         if !self.on_writes(begin).await? {
             return Ok(());
         }
+        while self.on_writes(move |tx| Ok(tx.retry_rows(key, CHANGED_AT_ONCE)?)).await? {}
         tracing::info!(job = job.id, "job runs");
         if !job.is_read
             && let Err(error) = self.read_manifest(&job, stop).await
@@ -164,11 +201,11 @@ impl Service {
             tracing::warn!(job = job.id, failure, "the manifest of a job cannot be read");
             return self.settle(&job, JobState::Failed, Some(failure)).await;
         }
-        if stop.load(Ordering::Relaxed) {
+        if stop.is_set() {
             return Ok(());
         }
         self.bring_rows(key, stop, rate).await?;
-        if stop.load(Ordering::Relaxed) {
+        if stop.is_set() {
             return Ok(());
         }
         self.settle(&job, JobState::Done, None).await?;
@@ -186,49 +223,53 @@ impl Service {
             Ok(tx.expect_job(&id)?.state)
         };
         if self.on_writes(end).await?.is_ended() {
-            self.remove_manifest(&job.id);
+            self.jobs.remove_manifest(&job.id);
         }
         Ok(())
     }
 
     /// Takes in all rows, from the first: what an earlier try had taken in is forgotten.
-    async fn read_manifest(&self, job: &JobRecord, stop: &Arc<AtomicBool>) -> Result<(), ServiceError> {
-        let (key, stop) = (job.key, Arc::clone(stop));
+    async fn read_manifest(&self, job: &JobRecord, stop: &Arc<Stop>) -> Result<(), ServiceError> {
+        let (key, stopped, stop) = (job.key, stop, Arc::clone(stop));
         let core = Arc::clone(&self.core);
         let writes = Arc::clone(&self.writes);
         let write = {
             let stop = Arc::clone(&stop);
-            move |rows: Vec<NewRow>| -> Result<(), ServiceError> {
+            // False: it is to stop, and they are not written.
+            move |rows: Vec<NewRow>| -> Result<bool, ServiceError> {
                 let rows = Arc::new(rows);
-                while !stop.load(Ordering::Relaxed) {
+                while !stop.is_set() {
                     let (core, rows) = (Arc::clone(&core), Arc::clone(&rows));
                     let add = move |_: &Ticket<'_>| core.catalog.write(|tx| tx.add_rows(key, &rows)).map(drop);
                     match writes.run_blocking(Lane::Bulk, add) {
                         Err(SchedulerError::Full { .. } | SchedulerError::Late { .. }) => {
                             std::thread::sleep(BUSY_PAUSE);
                         }
-                        done => return Ok(done??),
+                        done => return done?.map(|()| true).map_err(ServiceError::from),
                     }
                 }
-                Ok(())
+                Ok(false)
             }
         };
-        self.on_writes(move |tx| Ok(tx.forget_rows(key)?)).await?;
+        while self.on_writes(move |tx| Ok(tx.forget_rows(key, CHANGED_AT_ONCE)?)).await? {}
         let source = source(job)?;
-        let (manifest, files) = (self.jobs.manifest(&job.id), self.jobs.config.files.clone());
+        let (manifest, files) = (self.jobs.manifest(&job.id), self.jobs.config.access.files.clone());
         if let JobSource::Uri { uri, .. } = &source
             && !uri.starts_with("file:")
         {
-            self.fetch_manifest(uri, &manifest).await?;
+            tokio::select! {
+                fetched = self.fetch_manifest(uri, &manifest) => fetched?,
+                () = stopped.wait() => return Ok(()),
+            }
         }
         let read = move || -> Result<Option<Vec<String>>, ServiceError> {
             let mut taken = Vec::with_capacity(READ_AT_ONCE);
             let mut take = |row: NewRow| -> Result<bool, ServiceError> {
                 taken.push(row);
                 if taken.len() == READ_AT_ONCE {
-                    write(std::mem::replace(&mut taken, Vec::with_capacity(READ_AT_ONCE)))?;
+                    return write(std::mem::replace(&mut taken, Vec::with_capacity(READ_AT_ONCE)));
                 }
-                Ok(!stop.load(Ordering::Relaxed))
+                Ok(!stop.is_set())
             };
             let mut ignored = Vec::new();
             let open = |path: &Path| File::open(path).map_err(ManifestError::from);
@@ -239,8 +280,7 @@ impl Service {
                             return Ok(None);
                         }
                     }
-                    write(taken)?;
-                    return Ok(Some(ignored));
+                    return Ok(write(taken)?.then_some(ignored));
                 }
                 JobSource::Body { format } => (open(&manifest)?, format, Base::Nowhere),
                 JobSource::File { path } => {
@@ -249,11 +289,14 @@ impl Service {
                 }
                 JobSource::Uri { uri, format } => {
                     let url = Url::parse(&uri).map_err(|_| SourceError::Scheme)?;
-                    let file = match url.to_file_path() {
-                        Ok(path) if url.scheme() == "file" => jobs::open(&path, &files)?,
-                        _ => open(&manifest)?,
-                    };
-                    (file, format, Base::Beside(url))
+                    match url.to_file_path() {
+                        // A path beside it is one of a file system: `#` and `%` are letters there.
+                        Ok(path) if url.scheme() == "file" => {
+                            let base = Base::of_file(&path).map_err(ManifestError::from)?;
+                            (jobs::open(&path, &files)?, format, base)
+                        }
+                        _ => (open(&manifest)?, format, Base::Beside(url)),
+                    }
                 }
             };
             let mut rows = Rows::open(BufReader::with_capacity(64 << 10, file), format, base)?;
@@ -263,8 +306,7 @@ impl Service {
                 }
             }
             ignored.extend_from_slice(rows.ignored());
-            write(taken)?;
-            Ok(Some(ignored))
+            Ok(write(taken)?.then_some(ignored))
         };
         let read = tokio::task::spawn_blocking(read).await.map_err(|_| SchedulerError::Panicked)??;
         if let Some(ignored) = read {
@@ -273,19 +315,32 @@ impl Service {
         Ok(())
     }
 
+    /// Fetches a manifest to the disk, again after a pause where that may help.
     async fn fetch_manifest(&self, uri: &str, path: &Path) -> Result<(), ServiceError> {
-        let fault = |source| CatalogError::Io { action: "write", path: path.to_owned(), source };
-        let mut file = File::create(path).map_err(fault)?;
-        // Pieces of some KiB go to the page cache: no wait that a runtime would mind.
-        let write = |piece: Bytes| Ok(file.write_all(&piece).map_err(fault)?);
-        self.jobs.sources.manifest(uri, self.jobs.config.manifest_bytes, write).await
+        let fault = |source: io::Error| match source.kind() {
+            io::ErrorKind::StorageFull => CatalogError::StorageFull,
+            _ => CatalogError::Io { action: "write", path: path.to_owned(), source },
+        };
+        let sources = &self.jobs.sources;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let mut file = File::create(path).map_err(fault)?;
+            // Pieces of some KiB go to the page cache: no wait that a runtime would mind.
+            let write = |piece: Bytes| Ok(file.write_all(&piece).map_err(fault)?);
+            match sources.manifest(uri, self.jobs.config.manifest_bytes, write).await {
+                Err(ServiceError::Source(error)) if sources.pause_after(attempt, error.is_retryable()).await => {}
+                Err(ServiceError::Fetch(error)) if sources.pause_after(attempt, error.is_passing()).await => {}
+                ended => return ended,
+            }
+        }
     }
 
-    async fn bring_rows(&self, key: u64, stop: &AtomicBool, rate: &Mutex<Rate>) -> Result<(), ServiceError> {
+    async fn bring_rows(&self, key: u64, stop: &Stop, rate: &Mutex<Rate>) -> Result<(), ServiceError> {
         let config = &self.jobs.config;
         let photos = Photos::default();
-        let rows = self.waiting(key).take_while(|_| std::future::ready(!stop.load(Ordering::Relaxed)));
-        let brought = rows.map(|row| async { self.bring(row?).await }).buffer_unordered(config.fetches.max(1));
+        let rows = self.waiting(key).take_while(|_| std::future::ready(!stop.is_set()));
+        let brought = rows.map(|row| async { self.bring(row?, stop).await }).buffer_unordered(config.fetches.max(1));
         let photos = &photos;
         let stored = brought
             .map(|brought| async move {
@@ -329,29 +384,30 @@ impl Service {
     }
 
     /// Fetches the photo of a row, unless the catalog has it as it is.
-    async fn bring(&self, row: WaitingRow) -> Result<Result<Brought, Outcome>, ServiceError> {
+    async fn bring(&self, row: WaitingRow, stop: &Stop) -> Result<Result<Brought, Outcome>, ServiceError> {
         let known = match row.uri.starts_with("file:") {
             // Nobody says which version a file is.
             true => None,
             false => self.patiently(|| self.known_version(row.clone())).await?,
         };
-        // Its length is not known yet: room for the longest.
-        let most = u32::try_from(self.core.limits.body_bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        let mut memory = Arc::clone(&self.jobs.memory).acquire_many_owned(most).await.ok();
-        let (fetched, attempts) = self.jobs.sources.get(&row.uri, known.as_deref()).await;
-        let fetched = match fetched {
-            Ok(fetched) => fetched,
+        // A task of its own: it goes on, and its time is not up, while what comes after it is waited for.
+        let mut task = JoinSet::new();
+        let (jobs, uri) = (Arc::clone(&self.jobs), row.uri.clone());
+        task.spawn(async move { jobs.sources.get(&uri, known.as_deref()).await });
+        let fetched = tokio::select! {
+            fetched = task.join_next() => fetched,
+            // It waits for the next time.
+            () = stop.wait() => return Ok(Err(Outcome { row, end: None, version: None })),
+        };
+        let Some(Ok((fetched, attempts))) = fetched else { return Err(SchedulerError::Panicked.into()) };
+        let got = match fetched {
+            Ok(Some(got)) => got,
+            Ok(None) => return Ok(Err(Outcome { row, end: Some(RowEnd::Unchanged), version: None })),
             Err(error) => {
                 return Ok(Err(failed(row, error.cause(), &error.to_string(), attempts, error.is_retryable())));
             }
         };
-        let Some(Fetched { bytes, etag }) = fetched else {
-            return Ok(Err(Outcome { row, end: Some(RowEnd::Unchanged), version: None }));
-        };
-        let used = bytes.len().div_ceil(1024);
-        if let Some(memory) = &mut memory {
-            drop(memory.split((most as usize).saturating_sub(used)));
-        }
+        let Got { fetched: Fetched { bytes, etag }, memory } = got;
         let (sha256, is_current) = self.patiently(|| self.hashed(row.clone(), bytes.clone())).await?;
         if is_current {
             let version = etag.map(|etag| (etag, sha256));
@@ -371,7 +427,8 @@ impl Service {
 
     /// The hash of a photo, and whether the catalog has it for the row.
     async fn hashed(&self, row: WaitingRow, bytes: Bytes) -> Result<(String, bool), ServiceError> {
-        self.on_reads(move |core, _| {
+        // Behind searches: 20 MiB take some 20 ms.
+        self.run(&self.reads, Lane::Bulk, false, move |core, _| {
             let sha256 = hex::encode(Sha256::digest(&bytes));
             let is_current = core.is_current(&row, &sha256)?;
             Ok((sha256, is_current))
@@ -442,27 +499,24 @@ impl Service {
     /// Keeps how rows ended that brought no photo; what they say of products that are there is taken all the same.
     async fn end_rows(&self, key: u64, outcomes: Vec<Outcome>) -> Result<(), ServiceError> {
         let outcomes = Arc::new(outcomes);
-        self.patiently(|| {
-            let outcomes = Arc::clone(&outcomes);
-            self.on_writes(move |tx| {
-                for Outcome { row, end, version } in outcomes.iter() {
-                    let Some(end) = end else { continue };
-                    if *end == RowEnd::Unchanged {
-                        tx.put_job_product(key, &row.product_id)?;
-                    }
-                    if let Some((etag, sha256)) = version {
-                        tx.set_photo_source(&row.uri, etag, sha256)?;
-                    }
-                    tx.end_row(key, row.row, end)?;
+        self.on_writes(move |tx| {
+            for Outcome { row, end, version } in outcomes.iter() {
+                let Some(end) = end else { continue };
+                if *end == RowEnd::Unchanged {
+                    tx.put_job_product(key, &row.product_id)?;
                 }
-                Ok(())
-            })
+                if let Some((etag, sha256)) = version {
+                    tx.set_photo_source(&row.uri, etag, sha256)?;
+                }
+                tx.end_row(key, row.row, end)?;
+            }
+            Ok(())
         })
         .await
     }
 
     /// Asks again where a queue is full: a job has time.
-    async fn patiently<T, Fut>(&self, work: impl Fn() -> Fut) -> Result<T, ServiceError>
+    pub(super) async fn patiently<T, Fut>(&self, work: impl Fn() -> Fut) -> Result<T, ServiceError>
     where
         Fut: Future<Output = Result<T, ServiceError>>,
     {
@@ -472,21 +526,6 @@ impl Service {
                     SchedulerError::Full { retry_after_s, .. } | SchedulerError::Late { retry_after_s, .. },
                 )) if !self.jobs.is_ending() => tokio::time::sleep(Duration::from_secs(retry_after_s)).await,
                 done => return done,
-            }
-        }
-    }
-
-    /// Removes manifests of which no job was made, which a crash leaves.
-    fn remove_lost_manifests(&self) {
-        let Ok(entries) = std::fs::read_dir(&self.jobs.dir) else { return };
-        for path in entries.flatten().map(|entry| entry.path()) {
-            let id = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            let is_wanted = match self.core.catalog.job(id) {
-                Ok(job) => !job.state.is_ended() && !job.is_read,
-                Err(error) => !matches!(error, CatalogError::UnknownJob { .. }),
-            };
-            if !is_wanted {
-                let _ = std::fs::remove_file(path);
             }
         }
     }
@@ -513,12 +552,12 @@ impl Core {
 }
 
 fn failed(row: WaitingRow, cause: &str, detail: &str, attempts: u32, retryable: bool) -> Outcome {
-    let fault = RowFault { cause: cause.to_owned(), detail: format!("{}: {detail}", row.uri), attempts, retryable };
+    let fault = RowFault { cause: cause.to_owned(), detail: detail.to_owned(), attempts, retryable };
     Outcome { row, end: Some(RowEnd::Failed(fault)), version: None }
 }
 
-/// A photo that cannot be used, or a product that cannot take it, ends a row; whatever else fails is the store's or the
-/// model's, and no row's.
+/// A photo that cannot be used or looked at, or a product that cannot take it, ends a row; whatever else fails is the store's,
+/// and no row's.
 fn is_rows_fault(error: &ServiceError) -> bool {
     match error {
         ServiceError::Photo(_) | ServiceError::Model(_) | ServiceError::Scheduler(SchedulerError::Panicked) => true,
@@ -540,16 +579,4 @@ fn fault_of_manifest(error: &ServiceError) -> Option<String> {
         | ServiceError::ManifestTooLong { .. } => Some(error.to_string()),
         _ => None,
     }
-}
-
-/// Ends jobs of commands whose process is gone, and removes jobs that ended long ago.
-pub(super) fn clean_up(tx: &mut Tx<'_>) -> Result<(), ServiceError> {
-    for job in tx.open_jobs()? {
-        if source(&job)?.is_local() {
-            tx.set_job_state(job.key, JobState::Cancelled, Some("its import was interrupted; run it again"))?;
-        }
-    }
-    let kept = OffsetDateTime::now_utc() - time::Duration::days(KEPT_DAYS);
-    tx.drop_jobs(kept)?;
-    Ok(())
 }
