@@ -105,6 +105,9 @@ pub struct DataConfig {
     #[arg(long, env = "VITRINE_SEARCH_CANDIDATES", value_parser = clap::value_parser!(u16).range(16..=4096),
         default_value_t = Self::default().search_candidates)]
     pub search_candidates: u16,
+    /// Days for which the feed keeps changes; consumers that are behind begin anew. 0: for ever
+    #[arg(long, env = "VITRINE_FEED_RETENTION_DAYS", default_value_t = Self::default().feed_retention_days)]
+    pub feed_retention_days: u32,
 }
 
 impl Default for DataConfig {
@@ -115,6 +118,7 @@ impl Default for DataConfig {
             index_vectors: IndexVectors::Memory,
             index_build_bytes: build_memory,
             search_candidates: u16::try_from(ef_search).unwrap_or(u16::MAX),
+            feed_retention_days: 90,
         }
     }
 }
@@ -271,7 +275,7 @@ pub struct JobSettings {
     /// Photos of jobs that are fetched at a time, ahead of those that are looked at
     #[arg(long, env = "VITRINE_JOB_FETCHES", default_value_t = Self::default().job_fetches)]
     pub job_fetches: NonZeroUsize,
-    /// Photos of jobs that are fetched at a time from one host
+    /// Photos of jobs that are fetched at a time from one web server
     #[arg(long, env = "VITRINE_JOB_FETCHES_PER_HOST", default_value_t = Self::default().job_fetches_per_host)]
     pub job_fetches_per_host: NonZeroUsize,
     /// How often a photo of a job is asked for, where asking again may help
@@ -292,10 +296,10 @@ impl Default for JobSettings {
         Self {
             file_access: FileAccess::Below(Vec::new()),
             object_access: ObjectAccess::Below(Vec::new()),
-            job_fetches: NonZeroUsize::MIN.saturating_add(31),
+            job_fetches: NonZeroUsize::MIN.saturating_add(63),
             job_fetches_per_host: NonZeroUsize::new(per_host).unwrap_or(NonZeroUsize::MIN),
             job_attempts: attempts,
-            job_buffered_bytes: 640 << 20,
+            job_buffered_bytes: 1 << 30,
             max_manifest_bytes: 4 << 30,
         }
     }

@@ -7,6 +7,7 @@ use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::str::FromStr;
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 /// Most changes read at once: the largest `limit` of the feed.
@@ -154,6 +155,8 @@ pub struct Slice {
     pub through: u64,
     /// Sequence number of the last change there is.
     pub last: u64,
+    /// Of the first that is kept: those before are gone.
+    pub first: u64,
 }
 
 /// How much of the log is given at once.
@@ -203,7 +206,7 @@ pub(super) fn slice(
     }
     let full = held >= bytes || changes.len() as i64 >= limit;
     let through = changes.last().filter(|_| full).map_or(end, |change| change.seq);
-    Ok(Slice { catalog_id: super::schema::catalog_id(conn)?, changes, through, last })
+    Ok(Slice { catalog_id: super::schema::catalog_id(conn)?, changes, through, last, first: first_seq(conn)? })
 }
 
 /// The last sequence number given, 0 before the first.
@@ -212,6 +215,29 @@ pub(super) fn last_seq(conn: &Connection) -> Result<u64, CatalogError> {
     let sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'changes'";
     let seq = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
     Ok(super::codec::to_u64(seq))
+}
+
+/// The first sequence number that is kept; that of the next change where none is.
+pub(super) fn first_seq(conn: &Connection) -> Result<u64, CatalogError> {
+    let first: Option<i64> = conn.prepare_cached("SELECT min(seq) FROM changes")?.query_row([], |row| row.get(0))?;
+    first.map_or_else(|| Ok(last_seq(conn)? + 1), |first| Ok(super::codec::to_u64(first)))
+}
+
+impl super::Tx<'_> {
+    /// Removes changes from the beginning of the log that were made before `time`, at most `limit`; true when there may be more.
+    /// Whoever has not seen them begins anew.
+    pub fn drop_changes(&mut self, time: OffsetDateTime, limit: usize) -> Result<bool, CatalogError> {
+        // Up to the first that is younger: a clock that was set back must not leave a hole.
+        let dropped = self
+            .conn()
+            .prepare_cached(
+                "WITH oldest AS (SELECT seq, at FROM changes ORDER BY seq LIMIT ?2)
+                 DELETE FROM changes WHERE seq IN (SELECT seq FROM oldest)
+                     AND seq < coalesce((SELECT min(seq) FROM oldest WHERE at >= ?1), 1 + (SELECT max(seq) FROM oldest))",
+            )?
+            .execute(params![super::codec::timestamp(time), super::codec::to_i64(limit as u64)])?;
+        Ok(dropped == limit)
+    }
 }
 
 fn read(row: &Row<'_>) -> Result<Change, CatalogError> {

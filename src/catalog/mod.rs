@@ -234,6 +234,16 @@ impl Catalog {
         self.read(changes::last_seq)
     }
 
+    /// Sequence number of the first change that is kept; of the next one where none is.
+    pub fn first_seq(&self) -> Result<u64, CatalogError> {
+        self.read(changes::first_seq)
+    }
+
+    /// Whether there is such a product.
+    pub fn is_product(&self, product_id: &str) -> Result<bool, CatalogError> {
+        self.read(|conn| read::is_product(conn, product_id))
+    }
+
     /// What the index of model `version` needs of the products changed after `since` (0: of all), in the order of their
     /// last change, at most `limit` (and at most [`MAX_PAGE`]). The `product.seq` of the last one is the `since` of the next page; a
     /// product that is written meanwhile comes again. Deleted products are told by [`Catalog::changes_after`].

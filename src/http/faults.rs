@@ -43,6 +43,9 @@ impl From<ServiceError> for Problem {
             ServiceError::BeyondLog { after, last } => Problem::new(Kind::BeyondLog, &error)
                 .expected(format!("a sequence number up to {last}"))
                 .received(after),
+            ServiceError::BeforeLog { after, first } => Problem::new(Kind::BeforeLog, &error)
+                .expected(format!("at least {}; or begin anew with a snapshot", first - 1))
+                .received(after),
             _ => Problem::internal(&error),
         }
     }

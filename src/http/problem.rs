@@ -91,6 +91,8 @@ kinds! {
     TooManyImages = "too-many-images", CONFLICT, "Too many images";
     /// The log ends before this sequence number: the store is another one, or an older copy. Begin anew.
     BeyondLog = "beyond-log", GONE, "Not of this log";
+    /// The log does not reach back to this sequence number any more. Begin anew with a snapshot.
+    BeforeLog = "before-log", GONE, "No longer in the log";
     /// The body, or the photo in it, has more bytes than are accepted.
     BodyTooLarge = "body-too-large", PAYLOAD_TOO_LARGE, "Body too large";
     /// The content type is not one of those that the route reads.

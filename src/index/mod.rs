@@ -518,6 +518,13 @@ impl Index {
         (state.seq, state.products.len(), state.live_rows())
     }
 
+    /// The ids of all products.
+    pub fn product_ids(&self) -> Vec<String> {
+        let state = self.shared.read();
+        let slots = 0..state.products.records().len() as u32;
+        slots.filter_map(|slot| Some(state.products.view(slot)?.id.to_owned())).collect()
+    }
+
     /// What the index holds of a product: its vectors as they are kept, rounded to half precision, and its facets, or of these
     /// its group alone. `None` when it is not in the index; without images when it has none.
     pub fn product(&self, product_id: &str, group_only: bool) -> Option<IndexedProduct> {

@@ -47,7 +47,7 @@ pub struct Access {
 /// How photos are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceConfig {
-    /// Photos of one host under way at a time.
+    /// Photos of one web server under way at a time; of an object store as many as there may be.
     pub per_host: usize,
     /// How often a photo is asked for, at least 1.
     pub attempts: u32,
@@ -175,7 +175,7 @@ impl Sources {
     /// nothing for long, each is asked for once.
     pub async fn get(&self, uri: &str, etag: Option<&str>) -> (Result<Option<Got>, SourceError>, u32) {
         let Ok(url) = Url::parse(uri) else { return (Err(SourceError::Scheme), 1) };
-        let host = self.host(&format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default()));
+        let host = self.host(&url);
         let mut attempt = 1;
         loop {
             let is_dead = host.failures.load(Ordering::Relaxed) >= DEAD_AFTER;
@@ -257,16 +257,20 @@ impl Sources {
         }))
     }
 
-    fn host(&self, name: &str) -> Arc<Host> {
+    fn host(&self, url: &Url) -> Arc<Host> {
+        let name = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
+        // Object stores and disks are made to be asked for much at a time: how much the job asks for is the bound.
+        let is_one_server = matches!(url.scheme(), "http" | "https");
+        let most = if is_one_server { self.config.per_host.max(1) } else { Semaphore::MAX_PERMITS };
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if hosts.len() > IDLE_HOSTS {
             hosts.retain(|_, host| Arc::strong_count(host) > 1);
         }
         let host = || {
-            let places = Arc::new(Semaphore::new(self.config.per_host.max(1)));
+            let places = Arc::new(Semaphore::new(most));
             Arc::new(Host { places, failures: AtomicU32::new(0) })
         };
-        Arc::clone(hosts.entry(name.to_owned()).or_insert_with(host))
+        Arc::clone(hosts.entry(name).or_insert_with(host))
     }
 }
 

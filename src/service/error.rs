@@ -81,6 +81,14 @@ pub enum ServiceError {
         /// The last sequence number.
         last: u64,
     },
+    /// A consumer of the feed is behind what is kept of the log.
+    #[error("the log begins with {first}; what comes after {after} is gone")]
+    BeforeLog {
+        /// What came.
+        after: u64,
+        /// The first sequence number that is kept.
+        first: u64,
+    },
     /// A manifest that cannot be read.
     #[error(transparent)]
     Manifest(#[from] ManifestError),

@@ -4,10 +4,14 @@ use super::{Core, Service, ServiceError, read};
 use crate::catalog::{ChangeKind, SliceLimits, validate_id};
 use crate::feed::{Event, Snapshot};
 use std::time::Duration;
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 /// Most bytes of records in one answer, about: what a slow reader can make the service hold.
 const PAGE_BYTES: usize = 4 << 20;
+
+/// Changes removed in one transaction: some 10 ms of the writer's turn.
+const DROPPED_AT_ONCE: usize = 1_000;
 
 /// What a consumer of the feed asks for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -118,6 +122,14 @@ impl Service {
         self.core.follower.end_waits();
     }
 
+    /// Removes changes from the log that are older than they are to be kept, some at a time.
+    pub(super) async fn trim_log(&self) -> Result<(), ServiceError> {
+        let Some(kept) = self.log_kept else { return Ok(()) };
+        let before = OffsetDateTime::now_utc() - kept;
+        while self.on_writes(move |tx| Ok(tx.drop_changes(before, DROPPED_AT_ONCE)?)).await? {}
+        Ok(())
+    }
+
     /// Products in the order of their ids, at most `limit` (1 to 1,000): all there are, page by page. With the first page a
     /// snapshot begins; what changes while it is read is told by the feed after [`SnapshotPage::next_after`].
     ///
@@ -135,6 +147,9 @@ impl Core {
         let slice = self.catalog.changes_slice(after, kinds, limits)?;
         if after > slice.last {
             return Err(ServiceError::BeyondLog { after, last: slice.last });
+        }
+        if after + 1 < slice.first {
+            return Err(ServiceError::BeforeLog { after, first: slice.first });
         }
         let mut lines = Vec::new();
         for change in slice.changes {

@@ -268,16 +268,33 @@ fn open(
         index = read_index(dir, config, &version)?.0;
     }
     if index.seq() == 0 {
-        fill(&index, catalog, &version)?;
+        fill(&index, catalog, &version, 0)?;
     } else {
         heal(&index, catalog, &version, &opened.lost)?;
+        let first = catalog.first_seq()?;
+        if index.seq() + 1 < first {
+            reconcile(&index, catalog, &version)?;
+            index.mark(first - 1);
+        }
     }
     Ok(Live { analyzer, index })
 }
 
-/// Fills an empty index from the products themselves: each once, where the log may name it many times.
-fn fill(index: &Index, catalog: &Catalog, version: &str) -> Result<(), ServiceError> {
-    let mut since = 0;
+/// Brings an index up to date that the log does not reach back to: what is gone is only known by its absence.
+fn reconcile(index: &Index, catalog: &Catalog, version: &str) -> Result<(), ServiceError> {
+    tracing::info!(index = index.seq(), "the log begins after the index; comparing it with the store");
+    let since = index.seq();
+    for id in index.product_ids() {
+        if !catalog.is_product(&id)? {
+            // Later than all that the index knows: the last product it heard of may be the one.
+            index.apply(since + 1, &id, None)?;
+        }
+    }
+    fill(index, catalog, version, since)
+}
+
+/// Fills an index from the products changed after `since`: each once, where the log may name it many times.
+fn fill(index: &Index, catalog: &Catalog, version: &str, mut since: u64) -> Result<(), ServiceError> {
     loop {
         let records = catalog.index_records(version, since, PAGE)?;
         let Some(last) = records.last() else { return Ok(()) };

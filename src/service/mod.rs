@@ -41,6 +41,8 @@ pub struct Service {
     core: Arc<Core>,
     fetcher: Fetcher,
     jobs: Arc<jobs::Jobs>,
+    /// How long changes are kept in the log; for ever where it is not said.
+    log_kept: Option<time::Duration>,
     metrics: Metrics,
     bundles: Bundles,
 }

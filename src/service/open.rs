@@ -41,6 +41,8 @@ pub struct ServiceConfig {
     pub index_build_memory: usize,
     /// See [`IndexConfig::ef_search`].
     pub search_candidates: usize,
+    /// Days for which changes are kept in the log; 0: for ever.
+    pub log_days: u32,
     /// How bulk jobs are run.
     pub jobs: JobsConfig,
     /// Removes the index first and fills it from the store.
@@ -97,6 +99,7 @@ impl Service {
             writes: Arc::new(threads("write", writes)?),
             core,
             jobs: Arc::new(jobs),
+            log_kept: (config.log_days > 0).then(|| time::Duration::days(config.log_days.into())),
             fetcher: Fetcher::new(config.fetch)?,
             metrics: Metrics::default(),
             bundles,

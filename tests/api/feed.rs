@@ -224,3 +224,23 @@ async fn a_copy_kept_by_the_feed_is_the_catalog() {
         copy.assert_is(&server).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_behind_what_is_kept_begins_anew() {
+    let Some(server) = start().await else { return };
+    for id in ["a", "b", "c"] {
+        server.product(id).await;
+    }
+    let conn = rusqlite::Connection::open(server.data().join("catalog.sqlite3")).unwrap();
+    conn.busy_timeout(Duration::from_secs(5)).unwrap();
+    conn.execute("DELETE FROM changes WHERE seq <= 2", []).unwrap();
+    let behind = problem(server.get("/v1/feed?after=1"), 410, "before-log").await;
+    assert_eq!(
+        (&behind["received"], behind["expected"].as_str().unwrap().contains("at least 2")),
+        (&object!("1"), true)
+    );
+    problem(server.get("/v1/feed"), 410, "before-log").await;
+    assert_eq!(feed(&server, "after=2").await.0.len(), 1);
+    let snapshot = server.get("/v1/feed/snapshot").send().await.unwrap();
+    assert_eq!(snapshot.headers()["feed-next-after"], "3");
+}

@@ -138,6 +138,7 @@ async fn open_fetching(
         vectors_on_disk: false,
         index_build_memory: 1 << 30,
         search_candidates: 192,
+        log_days: 0,
         jobs: JobsConfig {
             access: Access {
                 files: FileAccess::Below(vec![data.join("files")]),

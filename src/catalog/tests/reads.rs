@@ -240,3 +240,30 @@ fn a_slice_of_the_log_leaves_nothing_out_whatever_its_limits() {
         assert_eq!(found, wanted.cloned().collect::<Vec<_>>(), "{kinds:?} {limits:?}");
     }
 }
+
+#[test]
+fn the_log_is_cut_from_its_beginning_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    assert_eq!(catalog.first_seq().unwrap(), 1);
+    (0..10).for_each(|n| drop(upsert(&catalog, &format!("p{n}"))));
+    let at = |seq: u64, time: &str| {
+        let conn = rusqlite::Connection::open(dir.path().join("catalog.sqlite3")).unwrap();
+        conn.execute("UPDATE changes SET at = ?2 WHERE seq = ?1", rusqlite::params![seq as i64, time]).unwrap();
+    };
+    // The fifth and the seventh are old, the first four older: a clock that was set back makes no hole.
+    (1..=5).chain([7]).for_each(|seq| at(seq, "2026-01-01T00:00:00.000Z"));
+    let time = time::macros::datetime!(2026-06-01 00:00 UTC);
+    assert!(catalog.write(|tx| tx.drop_changes(time, 3)).unwrap().value);
+    assert!(!catalog.write(|tx| tx.drop_changes(time, 3)).unwrap().value);
+    assert!(!catalog.write(|tx| tx.drop_changes(time, 3)).unwrap().value);
+    assert_eq!(catalog.first_seq().unwrap(), 6);
+    let slice = catalog.changes_slice(5, &[], SliceLimits::default()).unwrap();
+    assert_eq!((slice.first, slice.changes.len(), slice.last), (6, 5, 10));
+    // Numbers go on where all are gone.
+    let later = time::macros::datetime!(2100-01-01 00:00 UTC);
+    while catalog.write(|tx| tx.drop_changes(later, 3)).unwrap().value {}
+    assert_eq!((catalog.first_seq().unwrap(), catalog.last_seq().unwrap()), (11, 10));
+    upsert(&catalog, "next");
+    assert_eq!((catalog.first_seq().unwrap(), catalog.last_seq().unwrap()), (11, 11));
+}

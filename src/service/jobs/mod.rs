@@ -464,7 +464,7 @@ impl Service {
     }
 
     /// Runs `work` in a transaction, in the writer's turn; a full queue is waited for.
-    async fn on_writes<T, F>(&self, work: F) -> Result<T, ServiceError>
+    pub(super) async fn on_writes<T, F>(&self, work: F) -> Result<T, ServiceError>
     where
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, ServiceError> + Clone + Send + 'static,

@@ -132,7 +132,7 @@ impl Service {
         }
     }
 
-    /// Ends jobs of commands whose process is gone, and removes jobs that ended long ago, some rows at a time.
+    /// Ends jobs of commands whose process is gone; removes jobs that ended long ago, and old changes, some at a time.
     pub(super) async fn clean_up(&self) -> Result<(), ServiceError> {
         let end = |tx: &mut Tx<'_>| {
             for job in tx.open_jobs()? {
@@ -143,6 +143,7 @@ impl Service {
             Ok(())
         };
         self.on_writes(end).await?;
+        self.trim_log().await?;
         let before = OffsetDateTime::now_utc() - time::Duration::days(KEPT_DAYS);
         while self.on_writes(move |tx| Ok(tx.drop_job(before, CHANGED_AT_ONCE)?)).await? {}
         Ok(())
