@@ -492,9 +492,24 @@ impl Tx<'_> {
     /// Keeps what a server said a photo's version was.
     pub fn set_photo_source(&mut self, uri: &str, etag: &str, sha256: &str) -> Result<(), CatalogError> {
         self.conn()
-            .prepare_cached("INSERT OR REPLACE INTO photo_sources (uri, etag, sha256) VALUES (?1, ?2, ?3)")?
-            .execute([uri, etag, sha256])?;
+            .prepare_cached(
+                "INSERT INTO photo_sources (uri, etag, sha256, used_at) VALUES (?1, ?2, ?3, substr(?4, 1, 10))
+                 ON CONFLICT (uri) DO UPDATE SET etag = ?2, sha256 = ?3, used_at = substr(?4, 1, 10)
+                     WHERE etag <> ?2 OR sha256 <> ?3 OR used_at <> substr(?4, 1, 10)",
+            )?
+            .execute([uri, etag, sha256, self.now()])?;
         Ok(())
+    }
+
+    /// Forgets versions of photos that were last asked for before `time`, at most `limit`; true when there may be more.
+    pub fn drop_photo_sources(&mut self, time: OffsetDateTime, limit: usize) -> Result<bool, CatalogError> {
+        let dropped = self
+            .conn()
+            .prepare_cached(
+                "DELETE FROM photo_sources WHERE uri IN (SELECT uri FROM photo_sources WHERE used_at < ?1 LIMIT ?2)",
+            )?
+            .execute(params![timestamp(time), to_i64(limit as u64)])?;
+        Ok(dropped == limit)
     }
 
     /// Removes rows of a job that ended before `time`, at most `limit`, and the job with the last of them; false when there is

@@ -122,7 +122,7 @@ fn fetch(error: &FetchError) -> Problem {
         FetchError::Userinfo => failed.expected("a URL without user name and password"),
         FetchError::AddressRefused { address, .. } => failed.expected("a public address").received(address),
         FetchError::Redirects { limit } => failed.limit(*limit as u64),
-        FetchError::Status { expected, received } => failed.expected(expected).received(received),
+        FetchError::Status { expected, received, .. } => failed.expected(expected).received(received),
         FetchError::Encoding { expected, received } => failed.expected(expected).received(received),
         FetchError::TooLarge { limit, received } => {
             failed.limit(*limit as u64).received(format!("{received} bytes or more"))

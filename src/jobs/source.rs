@@ -16,6 +16,8 @@ use url::Url;
 
 /// Hosts that are remembered although nothing is fetched from them.
 const IDLE_HOSTS: usize = 256;
+/// Longest pause that a server may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(120);
 /// Photos in a row that did not come, after which a host is not waited for any more.
 const DEAD_AFTER: u32 = 20;
 
@@ -181,7 +183,7 @@ impl Sources {
             let is_dead = host.failures.load(Ordering::Relaxed) >= DEAD_AFTER;
             let attempts = if is_dead { 1 } else { self.config.attempts };
             match self.once(&url, etag, &host).await {
-                Err(error) if attempt < attempts && self.pause_after(attempt, error.is_retryable()).await => {
+                Err(error) if attempt < attempts && self.pause_after(attempt, &error).await => {
                     tracing::debug!(uri, attempt, %error, "asked for again after a pause");
                 }
                 ended => {
@@ -213,11 +215,16 @@ impl Sources {
         }
     }
 
-    /// Waits before the next attempt, where there is one and it may help; false where not.
-    pub async fn pause_after(&self, attempt: u32, may_help: bool) -> bool {
-        let again = may_help && attempt < self.config.attempts;
+    /// Waits before the next attempt, where there is one and it may help: at least as long as the server asked for, where that
+    /// is not too long. False where there is none.
+    pub async fn pause_after(&self, attempt: u32, error: &SourceError) -> bool {
+        let again = error.is_retryable() && attempt < self.config.attempts;
         if again {
-            tokio::time::sleep(self.pause(attempt)).await;
+            let asked = match error {
+                SourceError::Fetch(error) => error.retry_after().min(LONGEST_ASKED),
+                _ => Duration::ZERO,
+            };
+            tokio::time::sleep(self.pause(attempt).max(asked)).await;
         }
         again
     }

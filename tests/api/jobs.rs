@@ -250,7 +250,7 @@ async fn bad_day(PathOf(n): PathOf<usize>, headers: HeaderMap, asked: Arc<Vec<At
         return StatusCode::NOT_MODIFIED.into_response();
     }
     match n % 10 {
-        0 if times == 0 => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        0 if times == 0 => (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")]).into_response(),
         1 if n == 11 => StatusCode::NOT_FOUND.into_response(),
         2 if n == 12 => (StatusCode::FOUND, [(header::LOCATION, "/12.jpg")]).into_response(),
         2 if times == 0 => (StatusCode::FOUND, [(header::LOCATION, format!("/{n}.jpg"))]).into_response(),

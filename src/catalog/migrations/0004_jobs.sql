@@ -50,7 +50,9 @@ CREATE TABLE job_products (
 
 -- What a server said a photo's version was when it was last fetched: what has not changed is not fetched again.
 CREATE TABLE photo_sources (
-    uri    TEXT PRIMARY KEY NOT NULL,
-    etag   TEXT NOT NULL,
-    sha256 TEXT NOT NULL
+    uri     TEXT PRIMARY KEY NOT NULL,
+    etag    TEXT NOT NULL,
+    sha256  TEXT NOT NULL,
+    used_at TEXT NOT NULL                           -- day on which it was last asked for
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX photo_sources_used ON photo_sources (used_at);

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Why a URL gave no bytes.
@@ -58,6 +59,8 @@ pub enum FetchError {
         expected: u16,
         /// The status received.
         received: u16,
+        /// Seconds after which the server wants to be asked again; 0 where it does not say.
+        retry_after_s: u32,
     },
     /// A content coding that was not asked for: photos are compressed already, and a bomb needs one.
     #[error("the server answered with content encoding {received}; expected {expected}")]
@@ -136,6 +139,14 @@ impl FetchError {
             Self::Timeout { .. } | Self::Busy { .. } => "fetch timed out",
             Self::Status { .. } => "URL answered with an error",
             _ => "cannot fetch the URL",
+        }
+    }
+
+    /// How long the server wants to be left alone.
+    pub fn retry_after(&self) -> Duration {
+        match self {
+            Self::Status { retry_after_s, .. } => Duration::from_secs((*retry_after_s).into()),
+            _ => Duration::ZERO,
         }
     }
 

@@ -13,7 +13,7 @@ pub use error::FetchError;
 
 use allow::AllowList;
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, LOCATION};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
 use reqwest::{Certificate, Client, Response, StatusCode};
 use resolve::Resolver;
 use std::net::IpAddr;
@@ -143,7 +143,11 @@ impl Fetcher {
     pub async fn fetch(&self, url: &str) -> Result<Bytes, FetchError> {
         let fetched = self.fetch_changed(url, None).await?;
         // Only an answer to a condition is none, and there was no condition.
-        fetched.map(|fetched| fetched.bytes).ok_or(FetchError::Status { expected: 200, received: 304 })
+        fetched.map(|fetched| fetched.bytes).ok_or(FetchError::Status {
+            expected: 200,
+            received: 304,
+            retry_after_s: 0,
+        })
     }
 
     /// As [`Fetcher::fetch`], with the version that the server says it is; `None` where it still is the version `etag`.
@@ -302,7 +306,10 @@ impl Fetcher {
 /// Whether a body follows, as it lies there.
 fn check_head(response: &Response) -> Result<(), FetchError> {
     if response.status() != StatusCode::OK {
-        return Err(FetchError::Status { expected: 200, received: response.status().as_u16() });
+        // A date, the other form it may have, is rare enough to be a pause like any other.
+        let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after_s = after.and_then(|seconds| seconds.trim().parse().ok()).unwrap_or(0);
+        return Err(FetchError::Status { expected: 200, received: response.status().as_u16(), retry_after_s });
     }
     match response.headers().get(CONTENT_ENCODING) {
         Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {

@@ -254,7 +254,7 @@ async fn statuses_and_encodings_are_refused() {
         .route("/gzip", get(async || ([(header::CONTENT_ENCODING, "gzip")], "not gzip at all")));
     let address = serve(router).await;
     for (path, received) in [("/missing", 404), ("/gone", 410), ("/empty", 204)] {
-        let expected = FetchError::Status { expected: 200, received };
+        let expected = FetchError::Status { expected: 200, received, retry_after_s: 0 };
         assert_eq!(fetch(address, path).await.unwrap_err(), expected);
     }
     let expected = FetchError::Encoding { expected: "identity", received: "gzip".to_owned() };

@@ -35,6 +35,8 @@ const RATED_S: f64 = 30.0;
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
 /// Rows that are changed or removed in one transaction, where many are to be.
 const CHANGED_AT_ONCE: usize = 5_000;
+/// Days for which the version of a photo is known that nobody asks for: catalogs are imported daily to monthly.
+const VERSIONS_KEPT_DAYS: i64 = 90;
 const DAY: Duration = Duration::from_secs(86_400);
 /// Faults of the store in a row after which a job makes room for the next.
 const MAX_FAULTS: u32 = 6;
@@ -146,6 +148,8 @@ impl Service {
         self.trim_log().await?;
         let before = OffsetDateTime::now_utc() - time::Duration::days(KEPT_DAYS);
         while self.on_writes(move |tx| Ok(tx.drop_job(before, CHANGED_AT_ONCE)?)).await? {}
+        let before = OffsetDateTime::now_utc() - time::Duration::days(VERSIONS_KEPT_DAYS);
+        while self.on_writes(move |tx| Ok(tx.drop_photo_sources(before, CHANGED_AT_ONCE)?)).await? {}
         Ok(())
     }
 
@@ -330,8 +334,8 @@ impl Service {
             // Pieces of some KiB go to the page cache: no wait that a runtime would mind.
             let write = |piece: Bytes| Ok(file.write_all(&piece).map_err(fault)?);
             match sources.manifest(uri, self.jobs.config.manifest_bytes, write).await {
-                Err(ServiceError::Source(error)) if sources.pause_after(attempt, error.is_retryable()).await => {}
-                Err(ServiceError::Fetch(error)) if sources.pause_after(attempt, error.is_passing()).await => {}
+                Err(ServiceError::Source(error)) if sources.pause_after(attempt, &error).await => {}
+                Err(ServiceError::Fetch(error)) if sources.pause_after(attempt, &error.clone().into()).await => {}
                 ended => return ended,
             }
         }
@@ -394,7 +398,8 @@ impl Service {
         // A task of its own: it goes on, and its time is not up, while what comes after it is waited for.
         let mut task = JoinSet::new();
         let (jobs, uri) = (Arc::clone(&self.jobs), row.uri.clone());
-        task.spawn(async move { jobs.sources.get(&uri, known.as_deref()).await });
+        let etag = known.as_ref().map(|(etag, _)| etag.clone());
+        task.spawn(async move { jobs.sources.get(&uri, etag.as_deref()).await });
         let fetched = tokio::select! {
             fetched = task.join_next() => fetched,
             // It waits for the next time.
@@ -403,7 +408,8 @@ impl Service {
         let Some(Ok((fetched, attempts))) = fetched else { return Err(SchedulerError::Panicked.into()) };
         let got = match fetched {
             Ok(Some(got)) => got,
-            Ok(None) => return Ok(Err(Outcome { row, end: Some(RowEnd::Unchanged), version: None })),
+            // Its version is noted once more: it is in use.
+            Ok(None) => return Ok(Err(Outcome { row, end: Some(RowEnd::Unchanged), version: known })),
             Err(error) => {
                 return Ok(Err(failed(row, error.cause(), &error.to_string(), attempts, error.is_retryable())));
             }
@@ -418,10 +424,10 @@ impl Service {
     }
 
     /// The version that a row's photo had when it was fetched last, where the catalog has it as it was then.
-    async fn known_version(&self, row: WaitingRow) -> Result<Option<String>, ServiceError> {
+    async fn known_version(&self, row: WaitingRow) -> Result<Option<(String, String)>, ServiceError> {
         self.on_reads(move |core, _| {
             let Some((etag, sha256)) = core.catalog.photo_source(&row.uri)? else { return Ok(None) };
-            Ok(core.is_current(&row, &sha256)?.then_some(etag))
+            Ok(core.is_current(&row, &sha256)?.then_some((etag, sha256)))
         })
         .await
     }
