@@ -106,7 +106,7 @@ pub enum CatalogError {
 
 impl CatalogError {
     /// Wraps an I/O error with what was tried on which path.
-    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| match source.kind() {
             io::ErrorKind::StorageFull => Self::StorageFull,

@@ -3,7 +3,7 @@
 
 use super::codec::{from_json, timestamp, to_i64, to_json, to_u64};
 use super::{CatalogError, Metadata, Tx};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -477,12 +477,6 @@ impl Tx<'_> {
         Ok(is_full)
     }
 
-    /// Has the manifest of a job read once more, whose rows are forgotten then.
-    pub fn read_again(&mut self, key: u64) -> Result<(), CatalogError> {
-        self.conn().execute("UPDATE jobs SET is_read = 0 WHERE job_key = ?1", [to_i64(key)])?;
-        Ok(())
-    }
-
     /// Jobs that have not ended.
     pub fn count_open_jobs(&self) -> Result<u64, CatalogError> {
         let sql = "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running', 'paused')";
@@ -529,12 +523,7 @@ impl Tx<'_> {
     pub fn open_jobs(&self) -> Result<Vec<JobRecord>, CatalogError> {
         let sql = format!("{JOB} WHERE state IN ('queued', 'running', 'paused') ORDER BY job_key");
         let mut statement = self.conn().prepare_cached(&sql)?;
-        let mut rows = statement.query([])?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            found.push(read_job(row)?);
-        }
-        Ok(found)
+        read_jobs(statement.query([])?)
     }
 }
 
@@ -561,6 +550,14 @@ fn read_job(row: &Row<'_>) -> Result<JobRecord, CatalogError> {
     })
 }
 
+fn read_jobs(mut rows: Rows<'_>) -> Result<Vec<JobRecord>, CatalogError> {
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read_job(row)?);
+    }
+    Ok(found)
+}
+
 /// A job by its id.
 pub(super) fn job(conn: &Connection, id: &str) -> Result<Option<JobRecord>, CatalogError> {
     let mut statement = conn.prepare_cached(&format!("{JOB} WHERE job_id = ?1"))?;
@@ -571,12 +568,7 @@ pub(super) fn job(conn: &Connection, id: &str) -> Result<Option<JobRecord>, Cata
 /// Jobs before `before` in the order in which they run, the last first, at most `limit`.
 pub(super) fn jobs(conn: &Connection, before: u64, limit: usize) -> Result<Vec<JobRecord>, CatalogError> {
     let mut statement = conn.prepare_cached(&format!("{JOB} WHERE job_key < ?1 ORDER BY job_key DESC LIMIT ?2"))?;
-    let mut rows = statement.query([to_i64(before), super::read::page(limit)])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(read_job(row)?);
-    }
-    Ok(found)
+    read_jobs(statement.query([to_i64(before), super::read::page(limit)])?)
 }
 
 /// The job that is to run now: the one that does, else the first in the queue.

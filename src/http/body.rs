@@ -117,6 +117,18 @@ where
     if bytes <= INLINE {
         return work();
     }
+    blocking(work).await
+}
+
+/// Runs `work` on a thread that may block, on the disk say.
+///
+/// # Errors
+/// Those of `work`; 500 when it panics.
+pub(super) async fn blocking<T, F>(work: F) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, Problem> + Send + 'static,
+{
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Problem::internal(error)))
 }
 

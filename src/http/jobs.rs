@@ -85,7 +85,7 @@ impl FromRequest<App> for Manifest {
             }
             other => return Err(body::unsupported("text/csv, application/x-ndjson or application/json", other)),
         };
-        let spool = blocking({
+        let spool = body::blocking({
             let service = Arc::clone(&app.service);
             move || Ok(service.spool()?)
         })
@@ -93,11 +93,6 @@ impl FromRequest<App> for Manifest {
         let (spool, hash) = receive(app, body, spool).await?;
         Ok(Self::Sent(spool, format, parts, hash))
     }
-}
-
-/// Runs what waits for the disk where that holds nobody up.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Problem::internal(error)))
 }
 
 /// Writes a body to the disk as it comes, each piece in its time; and its hash.
@@ -113,14 +108,14 @@ async fn receive(app: &App, mut body: Body, mut spool: Spool) -> Result<(Spool, 
         let frame = frame.map_err(|error| Problem::new(Kind::InvalidBody, format!("the body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         is_empty &= data.is_empty();
-        let written = blocking(move || {
+        let write = move || {
             let written = spool.write(&data);
             hash.update(&data);
             Ok((spool, hash, written))
-        });
-        let written_to = written.await?;
-        (spool, hash) = (written_to.0, written_to.1);
-        if let Err(error) = written_to.2 {
+        };
+        let written;
+        (spool, hash, written) = body::blocking(write).await?;
+        if let Err(error) = written {
             body::discard(body).await;
             return Err(error.into());
         }

@@ -14,7 +14,7 @@ mod objects;
 mod source;
 
 pub use folder::{FolderError, photos_of, rows_of};
-pub use manifest::{Base, Format, MAX_URI_BYTES, ManifestError, Rows, is_manifest};
+pub use manifest::{Base, Format, MAX_URI_BYTES, ManifestError, Rows, is_manifest, open_file};
 pub use objects::ObjectAccess;
 pub(crate) use source::open;
 pub use source::{Access, FileAccess, Got, SourceConfig, SourceError, Sources, is_fetched};

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 const HASH_ID_DIGITS: usize = 16;
 
 /// How often a photo is looked at before an upload is given up because models change under it.
-pub(super) const MAX_LOOKS: usize = 3;
+const MAX_LOOKS: usize = 3;
 
 /// What was seen on a photo that is to be stored.
 #[derive(Clone)]
@@ -103,17 +103,11 @@ impl Service {
             return Ok(reply);
         }
         let (bytes, _) = self.resolve(input).await?;
-        let mut looks = 1;
-        loop {
+        looked_at(|| async {
             let seen = self.look_to_store(bytes.clone()).await?;
-            let written = self.store_image(product_id, image_id.clone(), bytes.clone(), seen, once.clone()).await;
-            match written {
-                // Another version became live between the look and the write; that happens once, and again only
-                // where somebody activates models faster than a photo is looked at.
-                Err(ServiceError::Catalog(CatalogError::OtherModel { .. })) if looks < MAX_LOOKS => looks += 1,
-                done => return done,
-            }
-        }
+            self.store_image(product_id, image_id.clone(), bytes.clone(), seen, once.clone()).await
+        })
+        .await
     }
 
     /// Looks with the live model, and with the one that is about to become live.
@@ -259,6 +253,21 @@ impl Service {
             Ok(replied(outcome))
         })
         .await
+    }
+}
+
+/// Looks and stores, once more where another version became live in between: that happens once, and again only where somebody
+/// activates models faster than a photo is looked at.
+pub(super) async fn looked_at<T, Fut>(look_and_store: impl Fn() -> Fut) -> Result<T, ServiceError>
+where
+    Fut: Future<Output = Result<T, ServiceError>>,
+{
+    let mut looks = 1;
+    loop {
+        match look_and_store().await {
+            Err(ServiceError::Catalog(CatalogError::OtherModel { .. })) if looks < MAX_LOOKS => looks += 1,
+            done => return done,
+        }
     }
 }
 

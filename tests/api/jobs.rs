@@ -23,6 +23,17 @@ fn files(server: &Server) -> std::path::PathBuf {
     files
 }
 
+/// A manifest of so many products, each of a photo of its own in that folder.
+fn drawn(server: &Server, products: usize) -> String {
+    let files = files(server);
+    let row = |n: usize| {
+        let name = format!("p{n}.png");
+        std::fs::write(files.join(&name), photo(ImageFormat::Png, n as u8)).unwrap();
+        format!("p{n},{}\n", url::Url::from_file_path(files.join(name)).unwrap())
+    };
+    std::iter::once("product_id,image_uri\n".to_owned()).chain((0..products).map(row)).collect()
+}
+
 async fn job(server: &Server, manifest: String) -> Value {
     let sent = server.post("/v1/jobs").header("content-type", "text/csv").body(manifest);
     let response = sent.send().await.unwrap();
@@ -215,13 +226,7 @@ async fn bad_manifests_fail_their_job_or_are_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_waits_goes_on_and_is_ended() {
     let Some(server) = start().await else { return };
-    let files = files(&server);
-    let row = |n: usize| {
-        let name = format!("p{n}.png");
-        std::fs::write(files.join(&name), photo(ImageFormat::Png, n as u8)).unwrap();
-        format!("p{n},{}\n", url::Url::from_file_path(files.join(name)).unwrap())
-    };
-    let manifest: String = std::iter::once("product_id,image_uri\n".to_owned()).chain((0..40).map(row)).collect();
+    let manifest = drawn(&server, 40);
     let made = job(&server, manifest.clone()).await;
     let act = |id: &Value, what: &str| server.post(&format!("/v1/jobs/{}/{what}", id.as_str().unwrap()));
     let paused = json(act(&made["id"], "pause"), 200).await;
@@ -314,13 +319,7 @@ async fn a_server_on_a_bad_day_is_asked_again_and_every_row_explained() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_ends_those_who_watch_and_the_next_start_goes_on() {
     let Some(server) = start().await else { return };
-    let files = files(&server);
-    let row = |n: usize| {
-        let name = format!("p{n}.png");
-        std::fs::write(files.join(&name), photo(ImageFormat::Png, n as u8)).unwrap();
-        format!("p{n},{}\n", url::Url::from_file_path(files.join(name)).unwrap())
-    };
-    let manifest: String = std::iter::once("product_id,image_uri\n".to_owned()).chain((0..60).map(row)).collect();
+    let manifest = drawn(&server, 60);
     let made = job(&server, manifest).await;
     let watched = server.get(&format!("/v1/jobs/{}/events", made["id"].as_str().unwrap())).send().await.unwrap();
     let data = server.stop_keeping_data().await;

@@ -8,13 +8,11 @@ mod report;
 use super::bench::BareEngine;
 use super::{CliError, joint, runtime, signals};
 use crate::config::ServiceSettings;
-use crate::jobs::{self, Base, FileAccess, Format, Job, JobSource, ObjectAccess, Rows};
+use crate::jobs::{self, FileAccess, Job, JobSource, ObjectAccess};
 use crate::service::{Service, ServiceError};
 use clap::Args;
 use progress::Progress;
 use report::{Bench, Report};
-use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,10 +86,7 @@ fn local(source: &JobSource) -> Result<Box<dyn Iterator<Item = (PathBuf, String)
         JobSource::File { path } => path,
         JobSource::Body { .. } | JobSource::Uri { .. } => return Ok(Box::new(std::iter::empty())),
     };
-    let input = BufReader::new(File::open(path).map_err(CliError::io("read", path))?);
-    let base = Base::of_file(path).map_err(CliError::io("read", path))?;
-    let rows = Rows::open(input, Format::of_path(&path.to_string_lossy()), base);
-    let rows = rows.map_err(|e| CliError::table(path, e.to_string()))?;
+    let rows = jobs::open_file(path).map_err(|e| CliError::table(path, e.to_string()))?;
     Ok(Box::new(rows.map_while(Result::ok).filter_map(|row| row.content.ok()).filter_map(file)))
 }
 

@@ -12,7 +12,8 @@ use super::source::is_fetched;
 use crate::catalog::{Metadata, NewRow, RowContent, RowFault, validate_id};
 use columns::Column;
 use serde::{Deserialize, Serialize};
-use std::io::{self, BufRead, Read};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use url::Url;
 use utoipa::ToSchema;
@@ -88,8 +89,16 @@ impl Base {
 
 /// Whether the file at `path` has the head of a manifest.
 pub fn is_manifest(path: &Path) -> bool {
-    let open = |file| Rows::open(io::BufReader::new(file), Format::of_path(&path.to_string_lossy()), Base::Nowhere);
-    std::fs::File::open(path).is_ok_and(|file| open(file).is_ok())
+    open_file(path).is_ok()
+}
+
+/// The manifest at `path`, whose photos may lie beside it.
+///
+/// # Errors
+/// When it cannot be read, or has no usable head.
+pub fn open_file(path: &Path) -> Result<Rows<BufReader<File>>, ManifestError> {
+    let base = Base::of_file(path)?;
+    Rows::open(BufReader::new(File::open(path)?), Format::of_path(&path.to_string_lossy()), base)
 }
 
 /// Why a manifest cannot be read at all.

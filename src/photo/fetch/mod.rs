@@ -162,30 +162,35 @@ impl Fetcher {
             return Err(FetchError::Busy { limit: config.concurrency, waited_ms: config.queue_ms });
         };
         let limit_ms = config.total_ms;
-        timeout(Duration::from_millis(limit_ms), self.follow(target, etag))
+        timeout(Duration::from_millis(limit_ms), self.changed(target, etag))
             .await
             .unwrap_or(Err(FetchError::Timeout { limit_ms }))
     }
 
-    async fn follow(&self, mut target: Target, etag: Option<&str>) -> Result<Option<Fetched>, FetchError> {
+    async fn changed(&self, target: Target, etag: Option<&str>) -> Result<Option<Fetched>, FetchError> {
+        let (target, response) = self.follow(target, etag).await?;
+        if etag.is_some() && response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        let version = response.headers().get(ETAG).and_then(|value| value.to_str().ok());
+        let etag = version.filter(|version| version.len() <= MAX_ETAG_BYTES).map(str::to_owned);
+        Ok(Some(Fetched { bytes: self.body(&target, response).await?, etag }))
+    }
+
+    /// What redirects lead to, and its answer.
+    async fn follow(&self, mut target: Target, etag: Option<&str>) -> Result<(Target, Response), FetchError> {
         for _ in 0..=self.config.redirects {
             let response = self.ask(&target, etag).await?;
-            if let Some(next) = redirect(&target, &response)? {
-                target = next;
-                continue;
+            match redirect(&target, &response)? {
+                Some(next) => target = next,
+                None => return Ok((target, response)),
             }
-            if etag.is_some() && response.status() == StatusCode::NOT_MODIFIED {
-                return Ok(None);
-            }
-            let version = response.headers().get(ETAG).and_then(|value| value.to_str().ok());
-            let etag = version.filter(|version| version.len() <= MAX_ETAG_BYTES).map(str::to_owned);
-            return Ok(Some(Fetched { bytes: self.body(&target, response).await?, etag }));
         }
         Err(FetchError::Redirects { limit: self.config.redirects })
     }
 
-    /// What is behind `url`, of any kind and of at most `limit` bytes, piece by piece. Each piece has the time that a photo has,
-    /// all of them an hour.
+    /// What is behind `url`, of any kind and of at most `limit` bytes, piece by piece. The answer and each piece have the time that
+    /// a photo has, all of them an hour.
     ///
     /// # Errors
     /// [`FetchError`], or what `write` fails with.
@@ -200,20 +205,9 @@ impl Fetcher {
         let piece_ms = self.config.total_ms;
         let (late, too_late) = (FetchError::Timeout { limit_ms: piece_ms }, FetchError::Timeout { limit_ms: ALL_MS });
         let pieces = async {
-            let mut target = Target::parse(url)?;
-            let mut followed = 0;
             let piece = Duration::from_millis(piece_ms);
-            let mut response = loop {
-                let response = timeout(piece, self.ask(&target, None)).await.unwrap_or(Err(late.clone()))?;
-                match redirect(&target, &response)? {
-                    None => break response,
-                    Some(_) if followed == self.config.redirects => {
-                        return Err(FetchError::Redirects { limit: followed }.into());
-                    }
-                    Some(next) => target = next,
-                }
-                followed += 1;
-            };
+            let answer = timeout(piece, self.follow(Target::parse(url)?, None)).await;
+            let (target, mut response) = answer.unwrap_or(Err(late.clone()))?;
             check_head(&response)?;
             let mut received = 0;
             loop {

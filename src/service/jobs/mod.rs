@@ -12,7 +12,7 @@ use crate::scheduler::{Lane, SchedulerError};
 use run::Rate;
 use serde::Serialize;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -113,7 +113,7 @@ impl Jobs {
         catalog: &Catalog,
     ) -> Result<Self, ServiceError> {
         let dir = data_dir.join(FOLDER);
-        fs::create_dir_all(&dir).map_err(|source| CatalogError::Io { action: "create", path: dir.clone(), source })?;
+        fs::create_dir_all(&dir).map_err(CatalogError::io("create", &dir))?;
         // Before anybody can send one.
         remove_lost(&dir, catalog);
         let access = config.access.clone();
@@ -182,14 +182,7 @@ impl Spool {
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), ServiceError> {
         let left = self.left.checked_sub(bytes.len() as u64);
         self.left = left.ok_or(ServiceError::ManifestTooLong { limit: self.limit })?;
-        self.file.write_all(bytes).map_err(|source| self.fault("write", source))
-    }
-
-    fn fault(&self, action: &'static str, source: io::Error) -> ServiceError {
-        match source.kind() {
-            io::ErrorKind::StorageFull => CatalogError::StorageFull.into(),
-            _ => CatalogError::Io { action, path: self.path.clone(), source }.into(),
-        }
+        Ok(self.file.write_all(bytes).map_err(CatalogError::io("write", &self.path))?)
     }
 }
 
@@ -210,8 +203,7 @@ impl Service {
     pub fn spool(&self) -> Result<Spool, ServiceError> {
         let id = uuid::Uuid::new_v4().to_string();
         let path = self.jobs.manifest(&id);
-        let created = File::create_new(&path);
-        let file = created.map_err(|source| CatalogError::Io { action: "create", path: path.clone(), source })?;
+        let file = File::create_new(&path).map_err(CatalogError::io("create", &path))?;
         let limit = self.jobs.config.manifest_bytes;
         Ok(Spool { id, path, file, left: limit, limit, kept: false })
     }
@@ -230,7 +222,7 @@ impl Service {
         // Its name too: a job is not to outlive its manifest.
         let sync = move || match spool.file.sync_all().and_then(|()| File::open(dir)?.sync_all()) {
             Ok(()) => Ok(spool),
-            Err(error) => Err(spool.fault("sync", error)),
+            Err(error) => Err(CatalogError::io("sync", &spool.path)(error)),
         };
         let spool = tokio::task::spawn_blocking(sync).await.map_err(|_| SchedulerError::Panicked)??;
         self.queue_job(spool.id.clone(), source, Some(spool), once).await
@@ -386,10 +378,7 @@ impl Service {
             let again = match job.state {
                 JobState::Done if !source.is_local() => tx.order_retry(job.key)?,
                 // Its manifest could not be read; one that was sent is gone.
-                JobState::Failed if matches!(source, JobSource::Uri { .. }) => {
-                    tx.read_again(job.key)?;
-                    true
-                }
+                JobState::Failed if matches!(source, JobSource::Uri { .. }) => true,
                 state => return Err(ServiceError::JobState { id, state, wanted: "tried again" }),
             };
             if again {

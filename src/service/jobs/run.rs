@@ -6,14 +6,14 @@ use crate::catalog::{CatalogError, JobRecord, JobState, NewRow, RowEnd, RowFault
 use crate::jobs::{self, Base, Format, Got, JobSource, ManifestError, Rows, SourceError, rows_of};
 use crate::photo::Fetched;
 use crate::scheduler::{Lane, SchedulerError, Ticket};
-use crate::service::write::{MAX_LOOKS, Seen, image_name};
+use crate::service::write::{Seen, image_name, looked_at};
 use crate::service::{Core, Service, ServiceError, lock};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -96,10 +96,13 @@ impl Service {
     /// Runs jobs as they are made, until the service ends. Jobs of commands whose process is gone are ended first: what they
     /// were about, they can be asked again.
     pub async fn run_jobs(&self) {
-        let mut faults = 0;
+        let (mut faults, mut cleaned) = (0, None::<Instant>);
         while !self.jobs.is_ending() {
             let next = async {
-                self.clean_up().await?;
+                if cleaned.is_none_or(|at| at.elapsed() >= DAY) {
+                    self.clean_up().await?;
+                    cleaned = Some(Instant::now());
+                }
                 self.patiently(|| self.on_reads(|core, _| Ok(core.catalog.next_job()?))).await
             };
             let (ran, key) = match next.await {
@@ -108,7 +111,7 @@ impl Service {
                     (self.run_job(job).await, Some(key))
                 }
                 Ok(None) => {
-                    // Once a day there are old ones to be removed.
+                    // Once a day there is old to be removed.
                     let _ = tokio::time::timeout(DAY, self.jobs.wake.notified()).await;
                     continue;
                 }
@@ -276,41 +279,35 @@ impl Service {
                 }
                 Ok(!stop.is_set())
             };
-            let mut ignored = Vec::new();
-            let open = |path: &Path| File::open(path).map_err(ManifestError::from);
-            let (file, format, base) = match source {
+            let mut rows = match source {
                 JobSource::Folder { path } => {
                     for row in rows_of(&path)? {
                         if !take(row)? {
                             return Ok(None);
                         }
                     }
-                    return Ok(write(taken)?.then_some(ignored));
+                    return Ok(write(taken)?.then(Vec::new));
                 }
-                JobSource::Body { format } => (open(&manifest)?, format, Base::Nowhere),
-                JobSource::File { path } => {
-                    let base = Base::of_file(&path).map_err(ManifestError::from)?;
-                    (open(&path)?, Format::of_path(&path.to_string_lossy()), base)
-                }
+                JobSource::File { path } => jobs::open_file(&path)?,
+                JobSource::Body { format } => opened(&manifest, format, Base::Nowhere)?,
                 JobSource::Uri { uri, format } => {
                     let url = Url::parse(&uri).map_err(|_| SourceError::Scheme)?;
                     match url.to_file_path() {
                         // A path beside it is one of a file system: `#` and `%` are letters there.
                         Ok(path) if url.scheme() == "file" => {
                             let base = Base::of_file(&path).map_err(ManifestError::from)?;
-                            (jobs::open(&path, &files)?, format, base)
+                            Rows::open(BufReader::new(jobs::open(&path, &files)?), format, base)?
                         }
-                        _ => (open(&manifest)?, format, Base::Beside(url)),
+                        _ => opened(&manifest, format, Base::Beside(url))?,
                     }
                 }
             };
-            let mut rows = Rows::open(BufReader::with_capacity(64 << 10, file), format, base)?;
             for row in rows.by_ref() {
                 if !take(row?)? {
                     return Ok(None);
                 }
             }
-            ignored.extend_from_slice(rows.ignored());
+            let ignored = rows.ignored().to_vec();
             Ok(write(taken)?.then_some(ignored))
         };
         let read = tokio::task::spawn_blocking(read).await.map_err(|_| SchedulerError::Panicked)??;
@@ -322,17 +319,13 @@ impl Service {
 
     /// Fetches a manifest to the disk, again after a pause where that may help.
     async fn fetch_manifest(&self, uri: &str, path: &Path) -> Result<(), ServiceError> {
-        let fault = |source: io::Error| match source.kind() {
-            io::ErrorKind::StorageFull => CatalogError::StorageFull,
-            _ => CatalogError::Io { action: "write", path: path.to_owned(), source },
-        };
         let sources = &self.jobs.sources;
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let mut file = File::create(path).map_err(fault)?;
+            let mut file = File::create(path).map_err(CatalogError::io("create", path))?;
             // Pieces of some KiB go to the page cache: no wait that a runtime would mind.
-            let write = |piece: Bytes| Ok(file.write_all(&piece).map_err(fault)?);
+            let write = |piece: Bytes| Ok(file.write_all(&piece).map_err(CatalogError::io("write", path))?);
             match sources.manifest(uri, self.jobs.config.manifest_bytes, write).await {
                 Err(ServiceError::Source(error)) if sources.pause_after(attempt, &error).await => {}
                 Err(ServiceError::Fetch(error)) if sources.pause_after(attempt, &error.clone().into()).await => {}
@@ -465,23 +458,18 @@ impl Service {
     }
 
     async fn look_and_store(&self, key: u64, brought: &Brought) -> Result<(), ServiceError> {
-        let mut looks = 1;
-        loop {
-            let sha256 = brought.sha256.clone();
+        looked_at(|| async {
             let seen = self.patiently(|| {
-                let sha256 = sha256.clone();
+                let sha256 = brought.sha256.clone();
                 self.on_reads(move |core, _| core.seen(&sha256))
             });
             let seen = match seen.await? {
                 Some(seen) => seen,
                 None => self.patiently(|| self.look_to_store(brought.bytes.clone())).await?,
             };
-            match self.patiently(|| self.write_row(key, brought, seen.clone())).await {
-                // See `put_image`.
-                Err(ServiceError::Catalog(CatalogError::OtherModel { .. })) if looks < MAX_LOOKS => looks += 1,
-                done => return done,
-            }
-        }
+            self.patiently(|| self.write_row(key, brought, seen.clone())).await
+        })
+        .await
     }
 
     async fn write_row(&self, key: u64, brought: &Brought, seen: Seen) -> Result<(), ServiceError> {
@@ -491,11 +479,8 @@ impl Service {
             let photo = run.time("stage", || core.catalog.stage_photo(&bytes))?;
             let write = |tx: &mut Tx<'_>| -> Result<(), ServiceError> {
                 tx.put_job_product(key, &row.product_id)?;
-                seen.put(tx, &row.product_id, row.image_id, photo)?;
-                if let Some((etag, sha256)) = version {
-                    tx.set_photo_source(&row.uri, &etag, &sha256)?;
-                }
-                Ok(tx.end_row(key, row.row, &RowEnd::Done)?)
+                seen.put(tx, &row.product_id, row.image_id.clone(), photo)?;
+                end_row(tx, key, (row.row, &row.uri), &RowEnd::Done, version.as_ref())
             };
             run.time("commit", || core.catalog.write(write))?;
             Ok(())
@@ -512,10 +497,7 @@ impl Service {
                 if *end == RowEnd::Unchanged {
                     tx.put_job_product(key, &row.product_id)?;
                 }
-                if let Some((etag, sha256)) = version {
-                    tx.set_photo_source(&row.uri, etag, sha256)?;
-                }
-                tx.end_row(key, row.row, end)?;
+                end_row(tx, key, (row.row, &row.uri), end, version.as_ref())?;
             }
             Ok(())
         })
@@ -556,6 +538,25 @@ impl Core {
         let seen = self.catalog.seen(self.live().version(), sha256)?;
         Ok(seen.map(|(analysis, embedding, content_type)| Seen::before(analysis, embedding, content_type)))
     }
+}
+
+/// A manifest that was sent or fetched, where it lies.
+fn opened(path: &Path, format: Format, base: Base) -> Result<Rows<BufReader<File>>, ManifestError> {
+    Rows::open(BufReader::new(File::open(path)?), format, base)
+}
+
+/// Ends a row, and keeps what its server says of its photo.
+fn end_row(
+    tx: &mut Tx<'_>,
+    key: u64,
+    (row, uri): (u64, &str),
+    end: &RowEnd,
+    version: Option<&(String, String)>,
+) -> Result<(), ServiceError> {
+    if let Some((etag, sha256)) = version {
+        tx.set_photo_source(uri, etag, sha256)?;
+    }
+    Ok(tx.end_row(key, row, end)?)
 }
 
 fn failed(row: WaitingRow, cause: &str, detail: &str, attempts: u32, retryable: bool) -> Outcome {
