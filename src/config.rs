@@ -1,12 +1,13 @@
 //! Settings of the commands: one small struct a concern, each setting an option and an environment variable
 //! `VITRINE_*`. The option wins over the variable, the variable over the default.
 
+use crate::feed::JetStreamConfig;
 use crate::http::HttpLimits;
 use crate::index::IndexConfig;
 use crate::jobs::{Access, FileAccess, ObjectAccess, SourceConfig};
 use crate::model::{EngineChoice, EngineConfig, Precision, Provider};
 use crate::photo::{FetchConfig, Limits};
-use crate::service::JobsConfig;
+use crate::service::{JobsConfig, WebhooksConfig};
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -347,6 +348,84 @@ impl JobSettings {
     }
 }
 
+/// Webhooks.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Webhooks")]
+pub struct WebhookSettings {
+    /// Time that a webhook may take to answer, in seconds
+    #[arg(long, env = "VITRINE_WEBHOOK_TIMEOUT_S", default_value_t = Self::default().webhook_timeout_s, value_parser = seconds())]
+    pub webhook_timeout_s: u64,
+    /// Pause before a change that a webhook did not take is sent again, in seconds; it doubles, up to an hour
+    #[arg(long, env = "VITRINE_WEBHOOK_RETRY_S", default_value_t = Self::default().webhook_retry_s, value_parser = seconds())]
+    pub webhook_retry_s: u64,
+    /// Time for which it is sent again, in seconds; then it is listed as dead, and sent again when somebody asks for it
+    #[arg(long, env = "VITRINE_WEBHOOK_GIVE_UP_S", default_value_t = Self::default().webhook_give_up_s)]
+    pub webhook_give_up_s: u64,
+}
+
+impl Default for WebhookSettings {
+    fn default() -> Self {
+        let WebhooksConfig { timeout, first_pause, give_up_after, .. } = WebhooksConfig::default();
+        Self {
+            webhook_timeout_s: timeout.as_secs(),
+            webhook_retry_s: first_pause.as_secs(),
+            webhook_give_up_s: give_up_after.as_secs(),
+        }
+    }
+}
+
+impl WebhookSettings {
+    /// As the service takes them.
+    pub fn webhooks_config(&self) -> WebhooksConfig {
+        let first_pause = Duration::from_secs(self.webhook_retry_s);
+        let default = WebhooksConfig::default();
+        WebhooksConfig {
+            timeout: Duration::from_secs(self.webhook_timeout_s),
+            first_pause,
+            longest_pause: default.longest_pause.max(first_pause),
+            give_up_after: Duration::from_secs(self.webhook_give_up_s),
+        }
+    }
+}
+
+/// The feed into NATS JetStream.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "JetStream")]
+pub struct NatsSettings {
+    /// Servers of NATS to publish the feed to, e.g. `nats://user:password@nats-1:4222,nats://nats-2:4222` [default: none]
+    #[arg(long, env = "VITRINE_NATS_URL", hide_env_values = true)]
+    pub nats_url: Option<String>,
+    /// Stream of JetStream; made where it is not there, and nobody else's
+    #[arg(long, env = "VITRINE_NATS_STREAM", default_value_t = Self::default().nats_stream)]
+    pub nats_stream: String,
+    /// What subjects begin with; the kind of the change follows, as in `vitrine.image_upserted`
+    #[arg(long, env = "VITRINE_NATS_SUBJECT", default_value_t = Self::default().nats_subject)]
+    pub nats_subject: String,
+    /// Servers that keep the stream, where it is made
+    #[arg(long, env = "VITRINE_NATS_REPLICAS", default_value_t = Self::default().nats_replicas,
+          value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub nats_replicas: u8,
+}
+
+impl Default for NatsSettings {
+    fn default() -> Self {
+        Self { nats_url: None, nats_stream: "VITRINE".to_owned(), nats_subject: "vitrine".to_owned(), nats_replicas: 1 }
+    }
+}
+
+impl NatsSettings {
+    /// As the service takes them, where the feed is to be published; the stream keeps messages as long as the log keeps changes.
+    pub fn jetstream_config(&self, log_days: u32) -> Option<JetStreamConfig> {
+        Some(JetStreamConfig {
+            url: self.nats_url.clone()?,
+            stream: self.nats_stream.clone(),
+            subject: self.nats_subject.clone(),
+            replicas: self.nats_replicas.into(),
+            max_age: Duration::from_secs(u64::from(log_days) * 86_400),
+        })
+    }
+}
+
 /// What a photo may cost before it is refused; the defaults are those of [`Limits`].
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Limits of photos")]
@@ -456,6 +535,8 @@ pub struct ServiceSettings {
     pub fetch: FetchSettings,
     #[command(flatten)]
     pub jobs: JobSettings,
+    #[command(flatten)]
+    pub webhooks: WebhookSettings,
 }
 
 impl ServiceSettings {

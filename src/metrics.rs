@@ -46,6 +46,11 @@ struct WorkLabel {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
 tokio::task_local! {
     /// Stages of the request that the task answers, each with its summed time.
     static STAGES: RefCell<Vec<(&'static str, Duration)>>;
@@ -74,6 +79,7 @@ struct Inner {
     stage_seconds: Family<StageLabel, Histogram>,
     queue: Family<QueueLabel, Gauge>,
     work: Family<WorkLabel, Counter>,
+    webhooks: Family<OutcomeLabel, Counter>,
     products: Gauge,
     images: Gauge,
     seq: Gauge,
@@ -100,6 +106,8 @@ impl Default for Metrics {
         registry.register("queue_waiting", "Pieces of work that wait for a thread", queue.clone());
         let work = Family::default();
         registry.register("work", "Pieces of work by what became of them", work.clone());
+        let webhooks = Family::default();
+        registry.register("webhook_attempts", "Changes sent to webhooks by what became of them", webhooks.clone());
         let (products, images, seq) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register("products", "Products in the store", products.clone());
         registry.register("images", "Images in the store", images.clone());
@@ -112,6 +120,7 @@ impl Default for Metrics {
             stage_seconds,
             queue,
             work,
+            webhooks,
             products,
             images,
             seq,
@@ -141,6 +150,13 @@ impl Metrics {
         for (outcome, count) in [("done", done), ("refused", refused), ("late", late), ("cancelled", cancelled)] {
             // The queue counts for itself; this is its counter as it stands.
             self.0.work.get_or_create(&WorkLabel { queue, outcome }).inner().store(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts changes that webhooks took, that are sent again, and that were given up.
+    pub fn webhooks(&self, taken: usize, again: usize, dead: usize) {
+        for (outcome, count) in [("taken", taken), ("again", again), ("dead", dead)] {
+            self.0.webhooks.get_or_create(&OutcomeLabel { outcome }).inc_by(count as u64);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The change log: every committed change once, under a sequence number that only grows. Feeds hand it to consumers,
 //! and the index follows it.
 
-use super::{CatalogError, Image, Metadata};
+use super::{CatalogError, Image, JobState, Metadata, RowCounts};
 use crate::attributes::Attribute;
 use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ pub struct Change {
     pub at: String,
     /// What happened.
     pub kind: ChangeKind,
-    /// To which product; none for a model's activation.
+    /// To which product; none for a model's activation and the end of a job.
     pub product_id: Option<String>,
     /// To which of its images, where it was one.
     pub image_id: Option<String>,
@@ -53,6 +53,8 @@ pub enum ChangeKind {
     AttributesCorrected,
     /// Another model version became live: `model_version`.
     ModelActivated,
+    /// A bulk job ended: `job`.
+    JobEnded,
 }
 
 /// State after a change, as far as the change touched it; the parts that a kind carries are told there.
@@ -74,9 +76,28 @@ pub struct Payload {
     /// The live model version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_version: Option<String>,
+    /// How a bulk job ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<EndedJob>,
 }
 
-const KINDS: [(ChangeKind, &str); 7] = [
+/// How a bulk job ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EndedJob {
+    /// UUID.
+    pub id: String,
+    /// `done`, also with failed rows; `failed`: its manifest could not be read; or `cancelled`.
+    pub state: JobState,
+    /// Rows of its manifest.
+    pub total: u64,
+    /// How they ended.
+    #[serde(flatten)]
+    pub rows: RowCounts,
+    /// Why it failed.
+    pub failure: Option<String>,
+}
+
+const KINDS: [(ChangeKind, &str); 8] = [
     (ChangeKind::ProductUpserted, "product_upserted"),
     (ChangeKind::ProductDeleted, "product_deleted"),
     (ChangeKind::ImageUpserted, "image_upserted"),
@@ -84,6 +105,7 @@ const KINDS: [(ChangeKind, &str); 7] = [
     (ChangeKind::AnalysisReplaced, "analysis_replaced"),
     (ChangeKind::AttributesCorrected, "attributes_corrected"),
     (ChangeKind::ModelActivated, "model_activated"),
+    (ChangeKind::JobEnded, "job_ended"),
 ];
 
 impl ChangeKind {

@@ -48,6 +48,7 @@ pub fn facets(product: &Product) -> Facets {
         price: metadata.price,
         currency: metadata.currency.clone(),
         in_stock: metadata.in_stock,
+        popularity: metadata.popularity,
         group_id: metadata.group_id.clone(),
         tags: metadata.tags.clone().unwrap_or_default(),
         attributes: facet_attributes(product),

@@ -64,6 +64,12 @@ pub enum CatalogError {
         /// The job asked for.
         job_id: String,
     },
+    /// No such webhook.
+    #[error("no webhook {webhook_id:?}")]
+    UnknownWebhook {
+        /// The webhook asked for.
+        webhook_id: String,
+    },
     /// The model version that looked is not the current one any more.
     #[error("seen by model version {received:?}, but {expected:?} is current by now")]
     OtherModel {

@@ -2,7 +2,7 @@
 //! its image, so that after a crash no row is done twice and none is lost.
 
 use super::codec::{from_json, timestamp, to_i64, to_json, to_u64};
-use super::{CatalogError, Metadata, Tx};
+use super::{CatalogError, ChangeKind, EndedJob, Metadata, Payload, Tx, changes};
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -82,7 +82,7 @@ pub struct JobRecord {
 }
 
 /// How many rows ended in which way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RowCounts {
     /// Looked at, stored and indexed.
     pub done: u64,
@@ -119,8 +119,8 @@ pub struct RowContent {
     pub product_id: String,
     /// `None`: named by its hash.
     pub image_id: Option<String>,
-    /// Where the photo lies, a URL.
-    pub uri: String,
+    /// Where the photo lies, a URL; `None`: it only says something of a product that is there.
+    pub uri: Option<String>,
     /// What it says of the product.
     pub metadata: Metadata,
 }
@@ -138,6 +138,13 @@ pub struct RowFault {
     pub retryable: bool,
 }
 
+impl RowFault {
+    fn unknown_product(product_id: &str) -> Self {
+        let detail = format!("there is no product {product_id:?}, and a row without image_uri makes none");
+        Self { cause: "unknown product".into(), detail, attempts: 0, retryable: false }
+    }
+}
+
 /// A row that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingRow {
@@ -147,8 +154,8 @@ pub struct WaitingRow {
     pub product_id: String,
     /// `None`: named by its hash.
     pub image_id: Option<String>,
-    /// Where the photo lies.
-    pub uri: String,
+    /// Where the photo lies; `None`: it only says something of a product that is there.
+    pub uri: Option<String>,
 }
 
 /// A row that failed.
@@ -231,7 +238,7 @@ impl Tx<'_> {
         job(self.conn(), id)?.ok_or_else(|| CatalogError::UnknownJob { job_id: id.into() })
     }
 
-    /// Changes how far a job is; sets when it was started or has ended.
+    /// Changes how far a job is; sets when it was started or has ended. That it ended is a change like any other.
     pub fn set_job_state(&mut self, key: u64, state: JobState, failure: Option<&str>) -> Result<(), CatalogError> {
         self.conn()
             .prepare_cached(
@@ -241,6 +248,15 @@ impl Tx<'_> {
                  WHERE job_key = ?1",
             )?
             .execute(params![to_i64(key), state.as_str(), failure, self.now(), state.is_ended()])?;
+        if state.is_ended()
+            && let Some(job) = job_of(self.conn(), key)?
+        {
+            let JobRecord { id, state, total, counts: rows, failure, .. } = job;
+            let job = Some(EndedJob { id, state, total, rows, failure });
+            let payload = Payload { job, ..Payload::default() };
+            let change = changes::append(self.conn(), self.now(), ChangeKind::JobEnded, (None, None), payload)?;
+            self.made(change);
+        }
         Ok(())
     }
 
@@ -299,7 +315,7 @@ impl Tx<'_> {
                     "SELECT line, uri = ?4 FROM job_rows WHERE job_key = ?1 AND product_id = ?2
                      AND coalesce(image_id, uri) = ?3 AND uri IS NOT NULL AND state != 3",
                 )?
-                .query_row(params![to_i64(key), product_id, image_id.as_ref().unwrap_or(uri), uri], |row| {
+                .query_row(params![to_i64(key), product_id, image_id.as_ref().or(uri.as_ref()), uri], |row| {
                     Ok((row.get(0)?, row.get(1)?))
                 })?;
             if same {
@@ -400,6 +416,24 @@ impl Tx<'_> {
             .prepare_cached("UPDATE job_products SET is_written = 1 WHERE job_key = ?1 AND product_id = ?2")?
             .execute(params![to_i64(key), product_id])?;
         Ok(())
+    }
+
+    /// Writes what a job says of a product that is there, and how its row ends that brings no photo.
+    pub fn change_job_product(&mut self, key: u64, product_id: &str) -> Result<RowEnd, CatalogError> {
+        if !super::read::is_product(self.conn(), product_id)? {
+            let waits: bool = self
+                .conn()
+                .prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM job_rows WHERE job_key = ?1 AND product_id = ?2
+                                    AND uri IS NOT NULL AND state = 0)",
+                )?
+                .query_row(params![to_i64(key), product_id], |row| row.get(0))?;
+            // Another row is still to bring it, with all that the job says of it.
+            return Ok(if waits { RowEnd::Done } else { RowEnd::Failed(RowFault::unknown_product(product_id)) });
+        }
+        let before = super::changes::last_seq(self.conn())?;
+        self.put_job_product(key, product_id)?;
+        Ok(if super::changes::last_seq(self.conn())? > before { RowEnd::Done } else { RowEnd::Unchanged })
     }
 
     /// Ends a row; one that has ended already stays as it is.
@@ -562,6 +596,13 @@ fn read_jobs(mut rows: Rows<'_>) -> Result<Vec<JobRecord>, CatalogError> {
 pub(super) fn job(conn: &Connection, id: &str) -> Result<Option<JobRecord>, CatalogError> {
     let mut statement = conn.prepare_cached(&format!("{JOB} WHERE job_id = ?1"))?;
     let mut rows = statement.query([id])?;
+    rows.next()?.map(read_job).transpose()
+}
+
+/// A job by its place in the order.
+fn job_of(conn: &Connection, key: u64) -> Result<Option<JobRecord>, CatalogError> {
+    let mut statement = conn.prepare_cached(&format!("{JOB} WHERE job_key = ?1"))?;
+    let mut rows = statement.query([to_i64(key)])?;
     rows.next()?.map(read_job).transpose()
 }
 

@@ -36,6 +36,8 @@ pub struct Metadata {
     pub tags: Option<Vec<String>>,
     /// Attributes the merchant already has, name to value; at most 128.
     pub attributes: Option<BTreeMap<String, String>>,
+    /// How much it is wanted, as a recommender has it: 0 to 1. Counts in `similar` where `weights.popularity` says so.
+    pub popularity: Option<f32>,
 }
 
 /// A change to [`Metadata`]: a field that is absent is kept, one that is `null` is cleared, any other value replaces
@@ -71,6 +73,9 @@ pub struct MetadataPatch {
     #[serde(deserialize_with = "present")]
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub attributes: Option<Option<BTreeMap<String, String>>>,
+    #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<f32>, minimum = 0, maximum = 1)]
+    pub popularity: Option<Option<f32>>,
 }
 
 /// Tells `null` (`Some(None)`) from absent (`None`).
@@ -96,6 +101,7 @@ impl MetadataPatch {
         set(&mut metadata.url, self.url.as_ref());
         set(&mut metadata.tags, self.tags.as_ref());
         set(&mut metadata.attributes, self.attributes.as_ref());
+        set(&mut metadata.popularity, self.popularity.as_ref());
     }
 }
 
@@ -112,6 +118,7 @@ impl From<Metadata> for MetadataPatch {
             url: metadata.url.map(Some),
             tags: metadata.tags.map(Some),
             attributes: metadata.attributes.map(Some),
+            popularity: metadata.popularity.map(Some),
         }
     }
 }
@@ -133,6 +140,7 @@ impl Metadata {
         fill(&mut self.group_id, later.group_id);
         fill(&mut self.url, later.url);
         fill(&mut self.tags, later.tags);
+        fill(&mut self.popularity, later.popularity);
         match (&mut self.attributes, later.attributes) {
             (Some(known), Some(later)) => later.into_iter().for_each(|(name, value)| {
                 known.entry(name).or_insert(value);
@@ -158,6 +166,11 @@ impl Metadata {
             && !(price.is_finite() && price >= 0.0)
         {
             return Err(CatalogError::invalid("price", "a finite number of at least 0", price.to_string()));
+        }
+        if let Some(popularity) = self.popularity
+            && !(0.0..=1.0).contains(&popularity)
+        {
+            return Err(CatalogError::invalid("popularity", "a number from 0 to 1", popularity.to_string()));
         }
         if let Some(currency) = &self.currency
             && !(currency.len() == 3 && currency.bytes().all(|b| b.is_ascii_uppercase()))
@@ -221,6 +234,8 @@ mod tests {
             ("title", Metadata { title: Some(String::new()), ..Metadata::default() }),
             ("price", Metadata { price: Some(f64::NAN), ..Metadata::default() }),
             ("price", Metadata { price: Some(-0.01), ..Metadata::default() }),
+            ("popularity", Metadata { popularity: Some(1.01), ..Metadata::default() }),
+            ("popularity", Metadata { popularity: Some(f32::NAN), ..Metadata::default() }),
             ("currency", Metadata { currency: Some("eur".into()), ..Metadata::default() }),
             ("tags", Metadata { tags: Some(vec!["x".into(); MAX_LABELS + 1]), ..Metadata::default() }),
             ("attributes", Metadata { attributes: Some([("a".into(), "\n".into())].into()), ..Metadata::default() }),

@@ -10,6 +10,8 @@
 //! | `read`, `reader` | queries, paging; a look at a store that another process has open |
 //! | `changes` | the change log |
 //! | `jobs` | bulk jobs and how their rows ended |
+//! | `states` | products by their last change, for copies |
+//! | `webhooks` | endpoints that changes are sent to, and what they have not taken |
 //! | `idempotency` | answers kept for repeated requests |
 //! | `photos` | original bytes by hash |
 //! | `effective` | what a product is, all sources taken together |
@@ -32,11 +34,13 @@ mod read;
 mod reader;
 mod records;
 mod schema;
+mod states;
 #[cfg(test)]
 pub(crate) mod tests;
+mod webhooks;
 mod write;
 
-pub use changes::{Change, ChangeKind, MAX_CHANGES, Payload, Slice, SliceLimits};
+pub use changes::{Change, ChangeKind, EndedJob, MAX_CHANGES, Payload, Slice, SliceLimits};
 pub use effective::{effective_attributes, facets, photo_facets};
 pub use error::CatalogError;
 pub use idempotency::{IDEMPOTENCY_TTL_S, IdempotencyKey, MAX_KEY_CHARS, StoredResponse};
@@ -53,6 +57,8 @@ pub use records::{
     Committed, Correction, Counts, Image, ImageRef, IndexRecord, NewImage, Observed, PendingActivation, Product,
     StoredImage,
 };
+pub use states::{CopiedTo, ProductState, ProductStates};
+pub use webhooks::{Delivery, DeliveryCounts, NewWebhook, WebhookRecord, WebhookSecret, WebhookState};
 pub use write::{AfterCommit, Observer, Once, Tx};
 
 use crate::analyzer::Analysis;
@@ -336,6 +342,61 @@ impl Catalog {
     /// How much there is, for metrics.
     pub fn counts(&self) -> Result<Counts, CatalogError> {
         self.read(read::counts)
+    }
+
+    /// Products that a copy of the catalog lacks, and those that are gone, in the order of their last changes; about `limit`, and
+    /// at most twice as many. Where it has none, all, from the first on.
+    pub fn product_states(&self, copy: Option<&CopiedTo>, limit: usize) -> Result<ProductStates, CatalogError> {
+        self.read(|conn| states::states(conn, copy, limit))
+    }
+
+    /// An endpoint that changes are sent to.
+    pub fn webhook(&self, id: &str) -> Result<WebhookRecord, CatalogError> {
+        self.read(|conn| webhooks::webhook(conn, id))?
+            .ok_or_else(|| CatalogError::UnknownWebhook { webhook_id: id.into() })
+    }
+
+    /// All endpoints, in the order in which they were made.
+    pub fn webhooks(&self) -> Result<Vec<WebhookRecord>, CatalogError> {
+        self.read(webhooks::webhooks)
+    }
+
+    /// How many deliveries an endpoint has not taken.
+    pub fn delivery_counts(&self, key: u64) -> Result<DeliveryCounts, CatalogError> {
+        self.read(|conn| webhooks::delivery_counts(conn, key))
+    }
+
+    /// Deliveries of an endpoint after the change `after`, all, or those that are dead or not; at most `limit` (and at most
+    /// [`MAX_PAGE`]).
+    pub fn deliveries(
+        &self,
+        key: u64,
+        dead: Option<bool>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, CatalogError> {
+        self.read(|conn| webhooks::deliveries(conn, key, dead, after, limit))
+    }
+
+    /// Deliveries of an endpoint that are to be sent at `now_unix`, the first of each product, at most `limit`; where there is
+    /// none, when the next one is to be.
+    pub fn due_deliveries(
+        &self,
+        key: u64,
+        now_unix: i64,
+        limit: usize,
+    ) -> Result<(Vec<Delivery>, Option<i64>), CatalogError> {
+        self.read(|conn| webhooks::due_deliveries(conn, key, now_unix, limit))
+    }
+
+    /// Whether an earlier delivery of a product to an endpoint waits.
+    pub fn is_delivery_waiting(&self, key: u64, product_id: &str) -> Result<bool, CatalogError> {
+        self.read(|conn| webhooks::is_waiting(conn, key, product_id))
+    }
+
+    /// The last change that is known to be in that stream of JetStream; 0 before the first.
+    pub fn published(&self, stream: &str) -> Result<u64, CatalogError> {
+        self.read(|conn| webhooks::published(conn, stream))
     }
 
     /// Runs queries on one state of the store.

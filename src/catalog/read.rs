@@ -25,7 +25,7 @@ pub(super) fn product(conn: &Connection, id: &str) -> Result<Option<Product>, Ca
 /// A product with its images and their analyses by `version`, or by another where it has not looked.
 fn product_by(conn: &Connection, id: &str, version: &str) -> Result<Option<Product>, CatalogError> {
     let sql = "SELECT product_id, title, category, price, currency, in_stock, group_id, url, tags, attributes,
-                      corrections, created_at, updated_at, seq FROM products WHERE product_id = ?1";
+                      corrections, created_at, updated_at, seq, popularity FROM products WHERE product_id = ?1";
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query([id])?;
     let Some(row) = rows.next()? else {
@@ -112,6 +112,7 @@ fn product_row(row: &Row<'_>) -> Result<Product, CatalogError> {
         url: row.get(7)?,
         tags: tags.map(|t| from_json(&t, || whose("tags"))).transpose()?,
         attributes: attributes.map(|a| from_json(&a, || whose("attributes"))).transpose()?,
+        popularity: row.get(14)?,
     };
     Ok(Product {
         metadata,

@@ -1,6 +1,6 @@
 //! A look at a store that another process may be working on: no lock, no migration, nothing written.
 
-use super::{CatalogError, DATABASE, MAX_PAGE, PHOTOS, Product, photos, read, schema};
+use super::{CatalogError, CopiedTo, DATABASE, MAX_PAGE, PHOTOS, Product, ProductStates, photos, read, schema, states};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +28,13 @@ impl CatalogReader {
     /// As [`Catalog::products`](super::Catalog::products), of those with a correction in force.
     pub fn corrected_products(&self, after: Option<&str>, limit: usize) -> Result<Vec<Product>, CatalogError> {
         read::corrected_products(&self.conn, after, limit.min(MAX_PAGE))
+    }
+
+    /// As [`Catalog::product_states`](super::Catalog::product_states).
+    pub fn product_states(&self, copy: Option<&CopiedTo>, limit: usize) -> Result<ProductStates, CatalogError> {
+        // One state of the store for all queries of it.
+        let tx = self.conn.unchecked_transaction()?;
+        states::states(&tx, copy, limit)
     }
 
     /// As [`Catalog::photo_bytes`](super::Catalog::photo_bytes).

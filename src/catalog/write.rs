@@ -213,10 +213,11 @@ impl Tx<'_> {
         self.tx
             .prepare_cached(
                 "INSERT INTO products (product_id, title, category, price, currency, in_stock, group_id, url, tags,
-                                       attributes, created_at, updated_at, seq)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, 0)
+                                       attributes, popularity, created_at, updated_at, seq)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?12, ?11, ?11, 0)
                  ON CONFLICT (product_id) DO UPDATE SET title = ?2, category = ?3, price = ?4, currency = ?5,
-                     in_stock = ?6, group_id = ?7, url = ?8, tags = ?9, attributes = ?10",
+                     in_stock = ?6, group_id = ?7, url = ?8, tags = ?9, attributes = ?10,
+                     popularity = ?12",
             )?
             .execute(params![
                 product_id,
@@ -229,7 +230,8 @@ impl Tx<'_> {
                 metadata.url,
                 tags,
                 attributes,
-                self.now
+                self.now,
+                metadata.popularity
             ])?;
         Ok(())
     }

@@ -41,7 +41,7 @@ pub(super) fn run(mut args: DemoArgs) -> Result<(), CliError> {
         return Ok(());
     }
     let (photo, product) = report.first.clone().unwrap_or_default();
-    serve::serve(&args.server, &args.service, |address| print!("{}", calls(address, &photo, &product)))
+    serve::serve(&args.server, &args.service, None, |address| print!("{}", calls(address, &photo, &product)))
 }
 
 /// What to try, ready to paste.

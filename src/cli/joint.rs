@@ -63,6 +63,7 @@ fn service_config(settings: &ServiceSettings, in_flight: usize) -> ServiceConfig
         index_build_memory: settings.data.index_build_bytes,
         search_candidates: settings.data.search_candidates.into(),
         jobs: settings.jobs.jobs_config(IN_FLIGHT_PER_THREAD * work.threads()),
+        webhooks: settings.webhooks.webhooks_config(),
         log_days: settings.data.feed_retention_days,
         rebuild_index: false,
     }

@@ -1,7 +1,8 @@
 //! `vitrine serve`: opens the service and answers over HTTP until SIGTERM or SIGINT, then finishes what was accepted.
 
 use super::{CliError, joint, runtime, signals};
-use crate::config::{LogConfig, LogFormat, ServerConfig, ServiceSettings};
+use crate::config::{LogConfig, LogFormat, NatsSettings, ServerConfig, ServiceSettings};
+use crate::feed::JetStreamConfig;
 use crate::service::Service;
 use clap::Args;
 use std::net::SocketAddr;
@@ -17,19 +18,23 @@ pub(super) struct ServeArgs {
     #[command(flatten)]
     service: ServiceSettings,
     #[command(flatten)]
+    nats: NatsSettings,
+    #[command(flatten)]
     log: LogConfig,
 }
 
 /// Runs `vitrine serve`.
 pub(super) fn run(args: &ServeArgs) -> Result<(), CliError> {
     log(&args.log)?;
-    serve(&args.server, &args.service, |address| println!("vitrine is ready: http://{address}"))
+    let nats = args.nats.jetstream_config(args.service.data.feed_retention_days);
+    serve(&args.server, &args.service, nats, |address| println!("vitrine is ready: http://{address}"))
 }
 
 /// Serves until a signal comes; `ready` is called once connections are accepted, with the address bound.
 pub(super) fn serve(
     server: &ServerConfig,
     settings: &ServiceSettings,
+    nats: Option<JetStreamConfig>,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), CliError> {
     // Whatever can be refused at once is, before the model takes its seconds to load.
@@ -52,6 +57,11 @@ pub(super) fn serve(
         let service = tokio::task::spawn_blocking(open).await.map_err(|e| CliError::Server(e.to_string()))??;
         let runner = Arc::clone(&service);
         tokio::spawn(async move { runner.run_jobs().await });
+        tokio::spawn(Arc::clone(&service).run_webhooks());
+        if let Some(config) = nats {
+            let publisher = Arc::clone(&service);
+            tokio::spawn(async move { publisher.run_publisher(config).await });
+        }
         ready(address);
         Ok(service)
     };
@@ -95,7 +105,7 @@ mod tests {
     fn nothing_but_loopback_is_listened_on_without_keys() {
         for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80", "[::ffff:192.0.2.1]:80"] {
             let server = ServerConfig { listen: listen.parse().unwrap(), ..ServerConfig::default() };
-            let error = serve(&server, &ServiceSettings::default(), |_| unreachable!()).unwrap_err();
+            let error = serve(&server, &ServiceSettings::default(), None, |_| unreachable!()).unwrap_err();
             assert!(matches!(error, CliError::OpenToAll { .. }), "{listen}: {error}");
             assert!(error.one_line().contains("--keys-file"));
         }
@@ -105,7 +115,7 @@ mod tests {
     fn an_address_in_use_is_told_before_the_model_is_loaded() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let server = ServerConfig { listen: taken.local_addr().unwrap(), ..ServerConfig::default() };
-        let error = serve(&server, &ServiceSettings::default(), |_| unreachable!()).unwrap_err();
+        let error = serve(&server, &ServiceSettings::default(), None, |_| unreachable!()).unwrap_err();
         assert!(matches!(error, CliError::Listen { .. }), "{error}");
     }
 }

@@ -8,5 +8,13 @@
 //! when the model changes, and goes on from where it was: deletions in between are told by the log alone.
 
 mod event;
+mod features;
+mod jetstream;
+mod webhook;
 
 pub use event::{Data, Event, MEDIA_TYPE, SCHEMA, Snapshot, source};
+pub use features::{FEATURES_SCHEMA, FeaturesError, FeaturesWriter, ItemFeatures, PARQUET};
+pub use jetstream::{JetStream, JetStreamConfig, JetStreamError};
+pub use webhook::{
+    EVENT_MEDIA_TYPE, WEBHOOK_HEADERS, is_webhook_secret, new_webhook_secret, webhook_headers, webhook_message_id,
+};

@@ -38,6 +38,8 @@ pub struct Coded {
     pub terms: Vec<u32>,
     /// Its price.
     pub price: Option<f64>,
+    /// Its popularity.
+    pub popularity: Option<f32>,
 }
 
 /// A field that a product can have no value of.
@@ -95,7 +97,8 @@ pub struct Columns {
 impl Columns {
     /// Enters a product; `slot` is not in use.
     pub fn insert(&mut self, slot: u32, facets: &Facets) -> Coded {
-        let coded = Coded { terms: terms(facets).map(|term| self.number(term)).collect(), price: facets.price };
+        let terms = terms(facets).map(|term| self.number(term)).collect();
+        let coded = Coded { terms, price: facets.price, popularity: facets.popularity };
         self.enter(slot, &coded);
         coded
     }
@@ -151,7 +154,7 @@ impl Columns {
 
     /// The facets that `coded` stands for; an attribute without a value is not among them.
     pub fn facets(&self, coded: &Coded) -> Facets {
-        let mut facets = Facets { price: coded.price, ..Facets::default() };
+        let mut facets = Facets { price: coded.price, popularity: coded.popularity, ..Facets::default() };
         for number in &coded.terms {
             let Some(term) = self.terms.get(*number) else { continue };
             match term {
@@ -302,7 +305,18 @@ fn terms(facets: &Facets) -> impl Iterator<Item = Term> {
     let attribute = |(name, values): (&String, &Vec<String>)| {
         values.iter().map(text(TextField::Attribute(name.clone()))).collect::<Vec<_>>()
     };
-    let Facets { category, price: _, currency, in_stock, group_id, tags, attributes, colors, retail_colors } = facets;
+    let Facets {
+        category,
+        price: _,
+        popularity: _,
+        currency,
+        in_stock,
+        group_id,
+        tags,
+        attributes,
+        colors,
+        retail_colors,
+    } = facets;
     (category.iter().map(text(TextField::Category)))
         .chain(currency.iter().map(text(TextField::Currency)))
         .chain(group_id.iter().map(text(TextField::GroupId)))

@@ -63,6 +63,8 @@ pub struct Facets {
     pub currency: Option<String>,
     /// Can be bought now.
     pub in_stock: Option<bool>,
+    /// 0 to 1; not filtered on, but ranked by.
+    pub popularity: Option<f32>,
     /// Variants of one product share it.
     pub group_id: Option<String>,
     /// Merchant's tags.

@@ -10,6 +10,7 @@ fn dress() -> Facets {
         price: Some(49.5),
         currency: Some("EUR".to_owned()),
         in_stock: Some(true),
+        popularity: None,
         group_id: None,
         tags: vec!["new".to_owned(), "sale".to_owned()],
         attributes: BTreeMap::from([("pattern".to_owned(), vec!["striped".to_owned(), "dotted".to_owned()])]),
@@ -244,7 +245,18 @@ fn facets() -> impl Strategy<Value = Facets> {
     let retail = prop::collection::vec(word(&["gray", "Rose gold", "navy", "teal"]), 0..2);
     (price, merchant, attributes, colors, retail).prop_map(|(price, merchant, attributes, colors, retail_colors)| {
         let (category, currency, in_stock, group_id, tags) = merchant;
-        Facets { category, price, currency, in_stock, group_id, tags, attributes, colors, retail_colors }
+        Facets {
+            category,
+            price,
+            popularity: None,
+            currency,
+            in_stock,
+            group_id,
+            tags,
+            attributes,
+            colors,
+            retail_colors,
+        }
     })
 }
 

@@ -38,6 +38,8 @@ impl From<ServiceError> for Problem {
             ServiceError::ManifestTooLong { limit } => {
                 Problem::new(Kind::BodyTooLarge, &error).expected(format!("at most {limit} bytes")).limit(limit)
             }
+            ServiceError::TooManyWebhooks { limit } => Problem::new(Kind::TooManyWebhooks, &error).limit(limit),
+            ServiceError::UnknownDelivery { seq } => Problem::new(Kind::UnknownDelivery, &error).received(seq),
             ServiceError::BadCursor => Problem::new(Kind::InvalidCursor, &error)
                 .expected("the cursor that an earlier page of the same listing gave for the next"),
             ServiceError::BeyondLog { after, last } => Problem::new(Kind::BeyondLog, &error)
@@ -143,6 +145,7 @@ fn catalog(error: &CatalogError) -> Problem {
         CatalogError::UnknownProduct { product_id } => problem(Kind::UnknownProduct).received(product_id),
         CatalogError::UnknownImage { image_id, .. } => problem(Kind::UnknownImage).received(image_id),
         CatalogError::UnknownJob { job_id } => problem(Kind::UnknownJob).received(job_id),
+        CatalogError::UnknownWebhook { webhook_id } => problem(Kind::UnknownWebhook).received(webhook_id),
         CatalogError::TooManyImages { limit, .. } => problem(Kind::TooManyImages).limit(*limit as u64),
         CatalogError::IdempotencyConflict { key } => problem(Kind::IdempotencyConflict)
             .expected("the same method, path, query and body as the first time, or another key")

@@ -4,7 +4,7 @@ use super::extract::{Params, bounded};
 use super::problem::Problem;
 use super::state::App;
 use crate::catalog::{ChangeKind, MAX_CHANGES};
-use crate::feed::{Event, MEDIA_TYPE, source};
+use crate::feed::{Event, MEDIA_TYPE, PARQUET, source};
 use crate::service::FeedQuery;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -28,6 +28,8 @@ const MAX_PRODUCTS: usize = 1_000;
 const NEXT_AFTER: HeaderName = HeaderName::from_static("feed-next-after");
 /// The catalog that records are of.
 const SOURCE: HeaderName = HeaderName::from_static("feed-source");
+/// How many rows a file has.
+const ROWS: HeaderName = HeaderName::from_static("feed-rows");
 /// Where the next page of a snapshot starts.
 const NEXT_CURSOR: HeaderName = HeaderName::from_static("feed-next-cursor");
 
@@ -44,7 +46,7 @@ pub(super) struct FeedParams {
     #[param(value_type = Option<u32>, minimum = 0, maximum = 60, default = 0)]
     wait_s: Option<String>,
     /// Kinds of changes wanted, separated by commas: `product_upserted`, `product_deleted`, `image_upserted`, `image_deleted`,
-    /// `analysis_replaced`, `attributes_corrected`, `model_activated`. All, unless told.
+    /// `analysis_replaced`, `attributes_corrected`, `model_activated`, `job_ended`. All, unless told.
     #[param(example = "image_upserted,image_deleted")]
     kind: Option<String>,
 }
@@ -116,12 +118,60 @@ pub(super) async fn snapshot(
     Ok(response)
 }
 
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct FeaturesParams {
+    /// Products a file, about.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1_000, default = 1_000)]
+    limit: Option<String>,
+    /// `Feed-Next-Cursor` of the file before.
+    #[param(min_length = 1, max_length = 4096)]
+    cursor: Option<String>,
+}
+
+/// Products for a recommender
+///
+/// A file of Parquet with what changed since the cursor, a row a product, deleted ones included; without a cursor all there
+/// is, from the first file on. `Feed-Rows: 0`: nothing more for now; the cursor stays good for later. After a switch to another
+/// model every product comes again.
+#[utoipa::path(
+    get, path = "/v1/export/features", tag = "feed", operation_id = "export_features",
+    params(FeaturesParams),
+    responses(
+        (status = 200, body = Vec<u8>, content_type = "application/vnd.apache.parquet", description = "Products",
+         headers(("Feed-Rows" = u64, description = "Rows of the file"),
+                 ("Feed-Source" = String, description = "The catalog"),
+                 ("Feed-Next-Cursor" = String, description = "Where the next file starts"))),
+        (status = 410)
+    ),
+    security(("key" = ["search", "ingest"])),
+)]
+pub(super) async fn features(
+    State(app): State<App>,
+    Params(params): Params<FeaturesParams>,
+) -> Result<Response, Problem> {
+    let limit = bounded("limit", params.limit.as_deref(), 1..=MAX_PRODUCTS)?.unwrap_or(MAX_PRODUCTS);
+    let page = app.service.features(params.cursor.as_deref(), limit).await?;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(PARQUET)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (ROWS, HeaderValue::from(page.rows)),
+        (SOURCE, named(&page.catalog_id)?),
+        (NEXT_CURSOR, HeaderValue::try_from(page.next_cursor).map_err(Problem::internal)?),
+    ];
+    Ok((headers, page.file).into_response())
+}
+
+fn named(catalog_id: &str) -> Result<HeaderValue, Problem> {
+    HeaderValue::try_from(source(catalog_id)).map_err(Problem::internal)
+}
+
 fn headers(next_after: u64, catalog_id: &str) -> Result<[(HeaderName, HeaderValue); 4], Problem> {
     Ok([
         (header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (NEXT_AFTER, HeaderValue::from(next_after)),
-        (SOURCE, HeaderValue::try_from(source(catalog_id)).map_err(Problem::internal)?),
+        (SOURCE, named(catalog_id)?),
     ])
 }
 

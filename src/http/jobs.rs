@@ -27,6 +27,7 @@ use utoipa::{IntoParams, ToSchema};
 
 const CSV: &str = "text/csv";
 const NDJSON: &str = "application/x-ndjson";
+const PARQUET: &str = "application/vnd.apache.parquet";
 /// Jobs, or rows, a page, unless told.
 const DEFAULT_LIMIT: usize = 100;
 /// Most of them.
@@ -79,11 +80,17 @@ impl FromRequest<App> for Manifest {
         let format = match media_type.as_str() {
             CSV => Format::Csv,
             NDJSON | "application/ndjson" | "application/jsonl" => Format::Ndjson,
+            PARQUET | "application/x-parquet" => Format::Parquet,
             other if body::is_json(other) => {
                 let received = body::read(app, body, app.limits.json_bytes).await?;
                 return Ok(Self::Named(body::json(&received)?, parts, received));
             }
-            other => return Err(body::unsupported("text/csv, application/x-ndjson or application/json", other)),
+            other => {
+                return Err(body::unsupported(
+                    "text/csv, application/x-ndjson, application/vnd.apache.parquet or application/json",
+                    other,
+                ));
+            }
         };
         let spool = body::blocking({
             let service = Arc::clone(&app.service);
@@ -128,12 +135,13 @@ async fn receive(app: &App, mut body: Body, mut spool: Spool) -> Result<(Spool, 
 
 /// Import a manifest
 ///
-/// Rows of products and where their photos lie: CSV with at least `product_id` and `image_uri`, lines of JSON with the same
-/// fields, or a file for Google's Product Search. Sent, or named by `uri`. Jobs run one after the other, behind shoppers.
+/// Rows of products and where their photos lie: CSV with at least `product_id` and `image_uri`, lines of JSON or
+/// Parquet with the same fields, or a file for Google's Product Search; without `image_uri`, what it says of products that are there. Sent, or named by `uri`. Jobs run one after the other, behind shoppers.
 #[utoipa::path(
     post, path = "/v1/jobs", tag = "jobs", operation_id = "create_job",
     request_body(description = "A manifest, or where it lies", content(
-        (String = "text/csv"), (String = "application/x-ndjson"), (JobJson = "application/json")
+        (String = "text/csv"), (String = "application/x-ndjson"),
+        (Vec<u8> = "application/vnd.apache.parquet"), (JobJson = "application/json")
     )),
     responses(
         (status = 202, body = Job, description = "Queued",

@@ -47,6 +47,7 @@ mod starting;
 mod state;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 pub use auth::{KeyError, KeyRing, OpenListener, Scope, refuse_open_listener};
 pub use openapi::document;
@@ -77,6 +78,7 @@ fn operations() -> OpenApiRouter<App> {
         .routes(routes!(similar::similar))
         .routes(routes!(feed::feed))
         .routes(routes!(feed::snapshot))
+        .routes(routes!(feed::features))
         .routes(routes!(jobs::create_job, jobs::list_jobs))
         .routes(routes!(jobs::get_job))
         .routes(routes!(jobs::errors))
@@ -85,6 +87,11 @@ fn operations() -> OpenApiRouter<App> {
         .routes(routes!(jobs::pause))
         .routes(routes!(jobs::resume))
         .routes(routes!(jobs::retry))
+        .routes(routes!(webhooks::create_webhook, webhooks::list_webhooks))
+        .routes(routes!(webhooks::get_webhook, webhooks::change_webhook, webhooks::delete_webhook))
+        .routes(routes!(webhooks::rotate_secret))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::resend))
         .routes(routes!(models::list_models))
         .routes(routes!(models::activate_model))
         .routes(routes!(health::live))

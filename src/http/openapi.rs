@@ -25,6 +25,7 @@ const FILTER: &str = "#/components/schemas/Filter";
         (name = "products", description = "The catalog: metadata, corrections, records"),
         (name = "similar", description = "Similar products"),
         (name = "jobs", description = "Bulk import"),
+        (name = "webhooks", description = "Changes, sent to URLs"),
         (name = "feed", description = "The change log"),
         (name = "models", description = "Model bundles"),
         (name = "operations", description = "Probes, metrics, this document")

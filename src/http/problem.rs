@@ -75,6 +75,10 @@ kinds! {
     UnknownImage = "unknown-image", NOT_FOUND, "No such image";
     /// There is no such job, or no more.
     UnknownJob = "unknown-job", NOT_FOUND, "No such job";
+    /// There is no such webhook.
+    UnknownWebhook = "unknown-webhook", NOT_FOUND, "No such webhook";
+    /// The change is not among those that the webhook did not take.
+    UnknownDelivery = "unknown-delivery", NOT_FOUND, "No such delivery";
     /// No model bundle has this version.
     UnknownModel = "unknown-model", NOT_FOUND, "No such model version";
     /// There is no such kind of problem.
@@ -87,6 +91,8 @@ kinds! {
     IdempotencyConflict = "idempotency-conflict", CONFLICT, "Idempotency key reused";
     /// The job has ended, or has not: this is not to be had of it.
     JobState = "job-state", CONFLICT, "Not in this state";
+    /// There are as many webhooks as may be.
+    TooManyWebhooks = "too-many-webhooks", CONFLICT, "Too many webhooks";
     /// The product has as many images as a product may have.
     TooManyImages = "too-many-images", CONFLICT, "Too many images";
     /// The log ends before this sequence number: the store is another one, or an older copy. Begin anew.

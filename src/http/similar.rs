@@ -198,7 +198,11 @@ impl QueryOptions {
                 Some(other) => return Err(Problem::invalid("group_by", "group", other)),
             },
             color: self.color,
-            weights: value("weights", self.weights.as_deref(), "{\"embedding\": 1, \"color\": 0, \"attributes\": 0}")?,
+            weights: value(
+                "weights",
+                self.weights.as_deref(),
+                "{\"embedding\": 1, \"color\": 0, \"attributes\": 0, \"popularity\": 0}",
+            )?,
             diversity: bounded("diversity", self.diversity.as_deref(), 0.0..=1.0)?,
             min_score: bounded("min_score", self.min_score.as_deref(), -1.0..=1.0)?,
             explain: boolean("explain", self.explain.as_deref())?.unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! A product in bytes: one allocation of some 80 bytes, written as it is into snapshots. Numbers are LEB128 (DWARF 5,
 //! 7.6), texts their length and UTF-8:
 //!
-//! `id, seq, terms (count, numbers), price (0, or 1 and 8 bytes), images (count, each image id and row id)`
+//! `id, seq, terms (count, numbers), numbers (bit 0: a price, 8 bytes; bit 1: a popularity, 4 bytes), images (count, each image id and row id)`
 
 use super::rows::RowId;
 use crate::filter::Coded;
@@ -25,13 +25,10 @@ impl Product {
         number(&mut out, self.seq);
         number(&mut out, self.coded.terms.len() as u64);
         self.coded.terms.iter().for_each(|term| number(&mut out, u64::from(*term)));
-        match self.coded.price {
-            Some(price) => {
-                out.push(1);
-                out.extend(price.to_le_bytes());
-            }
-            None => out.push(0),
-        }
+        let Coded { price, popularity, .. } = self.coded;
+        out.push(u8::from(price.is_some()) | u8::from(popularity.is_some()) << 1);
+        out.extend(price.iter().flat_map(|price| price.to_le_bytes()));
+        out.extend(popularity.iter().flat_map(|popularity| popularity.to_le_bytes()));
         number(&mut out, self.images.len() as u64);
         for (image_id, row) in &self.images {
             text(&mut out, image_id);
@@ -58,6 +55,7 @@ pub(super) struct View<'a> {
     /// How many, and where they begin.
     terms: (usize, Input<'a>),
     price: Option<f64>,
+    popularity: Option<f32>,
     images: (usize, Input<'a>),
 }
 
@@ -71,12 +69,13 @@ impl<'a> View<'a> {
         for _ in 0..terms.0 {
             input.number()?;
         }
-        let price = match input.byte()? {
-            0 => None,
-            1 => Some(f64::from_le_bytes(*input.take(8)?.first_chunk()?)),
-            _ => return None,
-        };
-        Some(Self { id, seq, terms, price, images: (input.count()?, input) })
+        let numbers = input.byte()?;
+        if numbers > 3 {
+            return None;
+        }
+        let price = if numbers & 1 > 0 { Some(f64::from_le_bytes(*input.take(8)?.first_chunk()?)) } else { None };
+        let popularity = if numbers & 2 > 0 { Some(f32::from_le_bytes(*input.take(4)?.first_chunk()?)) } else { None };
+        Some(Self { id, seq, terms, price, popularity, images: (input.count()?, input) })
     }
 
     /// `None` for what is no term.
@@ -87,7 +86,8 @@ impl<'a> View<'a> {
 
     /// What is filtered on; `None` for what is no term.
     pub(super) fn coded(&self) -> Option<Coded> {
-        Some(Coded { terms: self.terms().collect::<Option<_>>()?, price: self.price })
+        let terms = self.terms().collect::<Option<_>>()?;
+        Some(Coded { terms, price: self.price, popularity: self.popularity })
     }
 
     /// Ids of images and their rows, in the order of the catalog.
@@ -168,10 +168,11 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_and_nothing_else_is(
-            name in ".{0,12}", seq: u64, terms: Vec<u32>, price: Option<f64>, rows: Vec<u64>, cut: prop::sample::Index,
+            name in ".{0,12}", seq: u64, terms: Vec<u32>, price: Option<f64>,
+            popularity: Option<f32>, rows: Vec<u64>, cut: prop::sample::Index,
         ) {
             let images = rows.iter().map(|row| (Arc::from(format!("i{row}")), *row)).collect();
-            let product = Product { id: Arc::from(name.as_str()), seq, coded: Coded { terms, price }, images };
+            let product = Product { id: Arc::from(name.as_str()), seq, coded: Coded { terms, price, popularity }, images };
             let bytes = product.encode();
             prop_assert_eq!(id(&bytes), name.as_str());
             let view = View::new(&bytes).unwrap();

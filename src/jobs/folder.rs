@@ -96,7 +96,7 @@ fn content(file: &Path, names: Option<&(String, String)>, stems: &HashMap<&str, 
     validate_id("image_id", image_id).map_err(|e| e.to_string())?;
     let uri = Url::from_file_path(file).map_err(|()| "the path is not absolute")?;
     let image_id = Some(image_id.clone());
-    Ok(RowContent { product_id, image_id, uri: uri.into(), metadata: Metadata::default() })
+    Ok(RowContent { product_id, image_id, uri: Some(uri.into()), metadata: Metadata::default() })
 }
 
 /// Path below `dir` with `/` between folders, and stem.
@@ -131,7 +131,9 @@ mod tests {
             ("連衣裙", "連衣裙.webp"),
         ];
         assert_eq!(ids, expected);
-        assert!(rows.iter().all(|row| Url::parse(&row.uri).unwrap().to_file_path().unwrap().is_file()));
+        assert!(
+            rows.iter().all(|row| Url::parse(row.uri.as_deref().unwrap()).unwrap().to_file_path().unwrap().is_file())
+        );
         assert!(rows_of(&dir.path().join("none")).is_err());
     }
 }

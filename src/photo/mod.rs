@@ -26,7 +26,7 @@ mod thumbnail;
 
 pub use avif::av1;
 pub use error::PhotoError;
-pub use fetch::{FetchConfig, FetchError, Fetched, Fetcher};
+pub use fetch::{Answer, FetchConfig, FetchError, Fetched, Fetcher};
 pub use format::Format;
 pub use hash::{ParseHashError, Sha256Hash};
 pub use limits::{Limits, MIN_SIDE};

@@ -89,6 +89,12 @@ pub enum ServiceError {
         /// The first sequence number that is kept.
         first: u64,
     },
+    /// A file of features could not be written: ours.
+    #[error(transparent)]
+    Features(#[from] crate::feed::FeaturesError),
+    /// JetStream refuses, or cannot be reached.
+    #[error(transparent)]
+    JetStream(#[from] crate::feed::JetStreamError),
     /// A manifest that cannot be read.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -103,6 +109,18 @@ pub enum ServiceError {
     ManifestTooLong {
         /// Most bytes accepted.
         limit: u64,
+    },
+    /// There are as many webhooks as may be.
+    #[error("there are {limit} webhooks already")]
+    TooManyWebhooks {
+        /// Most webhooks.
+        limit: u64,
+    },
+    /// No such delivery was given up.
+    #[error("change {seq} is not among the deliveries that were given up")]
+    UnknownDelivery {
+        /// The change asked for.
+        seq: u64,
     },
     /// As many jobs wait as may.
     #[error("{limit} jobs wait or run already")]
@@ -126,6 +144,11 @@ pub enum ServiceError {
 }
 
 impl ServiceError {
+    /// A value of a request that cannot be used.
+    pub(super) fn invalid(field: &'static str, expected: impl Into<String>, received: impl Into<String>) -> Self {
+        CatalogError::Invalid { field, expected: expected.into(), received: received.into() }.into()
+    }
+
     /// What a failure counts under: few enough to read at a glance, and the same for every photo with the same fault.
     pub fn cause(&self) -> &'static str {
         match self {

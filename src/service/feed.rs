@@ -122,6 +122,12 @@ impl Service {
         self.core.follower.end_waits();
     }
 
+    /// Waits until the service ends.
+    pub(super) async fn ended(&self) {
+        // The sender is here.
+        let _ = self.core.follower.committed().wait_for(|at| at.ending).await;
+    }
+
     /// Removes changes from the log that are older than they are to be kept, some at a time.
     pub(super) async fn trim_log(&self) -> Result<(), ServiceError> {
         let Some(kept) = self.log_kept else { return Ok(()) };

@@ -4,20 +4,28 @@
 mod activate;
 mod bundles;
 mod error;
+mod features;
 mod feed;
 mod follow;
 mod jobs;
 mod open;
+mod publish;
 mod read;
 mod types;
+mod webhooks;
 mod write;
 
 pub use error::ServiceError;
+pub use features::FeaturesPage;
 pub use feed::{FeedPage, FeedQuery, SnapshotPage};
 pub use jobs::{FailedRowPage, JobPage, JobsConfig, Spool};
 pub use open::ServiceConfig;
 pub use types::{
     ModelInfo, PhotoBytes, PhotoInput, PhotoSource, ProductPage, ProductView, Reply, SimilarTo, Status, StoredAnalysis,
+};
+pub use webhooks::{
+    DeliveryPage, DeliveryState, Resent, Webhook, WebhookDelivery, WebhookList, WebhookOrder, WebhookPatch,
+    WebhooksConfig,
 };
 
 use crate::analyzer::{Analyzed, Analyzer};
@@ -25,7 +33,7 @@ use crate::catalog::Catalog;
 use crate::metrics::Metrics;
 use crate::model::{Model, Prediction};
 use crate::photo::{Fetcher, Limits, Photo, PixelBox};
-use crate::scheduler::{Lane, Scheduler, Ticket};
+use crate::scheduler::{Lane, Scheduler, SchedulerError, Ticket};
 use bundles::Bundles;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,6 +49,7 @@ pub struct Service {
     core: Arc<Core>,
     fetcher: Fetcher,
     jobs: Arc<jobs::Jobs>,
+    webhooks: webhooks::Webhooks,
     /// How long changes are kept in the log; for ever where it is not said.
     log_kept: Option<time::Duration>,
     metrics: Metrics,
@@ -133,6 +142,21 @@ impl Service {
             self.metrics.stage(stage, took);
         }
         result
+    }
+
+    /// Asks again where a queue is full: what runs in the background has time.
+    pub(super) async fn patiently<T, Fut>(&self, work: impl Fn() -> Fut) -> Result<T, ServiceError>
+    where
+        Fut: Future<Output = Result<T, ServiceError>>,
+    {
+        loop {
+            match work().await {
+                Err(ServiceError::Scheduler(
+                    SchedulerError::Full { retry_after_s, .. } | SchedulerError::Late { retry_after_s, .. },
+                )) if !self.is_ending() => tokio::time::sleep(Duration::from_secs(retry_after_s)).await,
+                done => return done,
+            }
+        }
     }
 
     /// The bytes of an input, fetched if need be, and its box.

@@ -3,6 +3,7 @@
 use super::bundles::Bundles;
 use super::jobs::{Jobs, JobsConfig};
 use super::read::Pace;
+use super::webhooks::{Webhooks, WebhooksConfig};
 use super::{Core, ModelInfo, Service, ServiceError, Status, follow};
 use crate::analyzer::Analyzer;
 use crate::catalog::Catalog;
@@ -45,6 +46,8 @@ pub struct ServiceConfig {
     pub log_days: u32,
     /// How bulk jobs are run.
     pub jobs: JobsConfig,
+    /// How changes are sent to webhooks.
+    pub webhooks: WebhooksConfig,
     /// Removes the index first and fills it from the store.
     pub rebuild_index: bool,
 }
@@ -99,6 +102,7 @@ impl Service {
             writes: Arc::new(threads("write", writes)?),
             core,
             jobs: Arc::new(jobs),
+            webhooks: Webhooks::new(config.webhooks, &config.fetch)?,
             log_kept: (config.log_days > 0).then(|| time::Duration::days(config.log_days.into())),
             fetcher: Fetcher::new(config.fetch)?,
             metrics: Metrics::default(),

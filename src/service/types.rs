@@ -58,6 +58,9 @@ pub struct ProductView {
     pub url: Option<String>,
     /// The merchant's tags.
     pub tags: Vec<String>,
+    /// How much it is wanted, as a recommender has it: 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub popularity: Option<f32>,
     /// Effective attributes: corrections, then the merchant's, then the model's over all images.
     pub attributes: Vec<Attribute>,
     /// Its images, in the order they came, each with its analysis.
@@ -84,6 +87,7 @@ impl From<Product> for ProductView {
             group_id: metadata.group_id,
             url: metadata.url,
             tags: metadata.tags.unwrap_or_default(),
+            popularity: metadata.popularity,
             attributes,
             images,
             created_at,

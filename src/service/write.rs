@@ -227,7 +227,7 @@ impl Service {
         .await
     }
 
-    async fn write<F>(&self, once: Option<IdempotencyKey>, work: F) -> Result<Reply, ServiceError>
+    pub(super) async fn write<F>(&self, once: Option<IdempotencyKey>, work: F) -> Result<Reply, ServiceError>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<StoredResponse, ServiceError> + Send + 'static,
     {

@@ -100,11 +100,19 @@ pub struct Weights {
     pub color: f32,
     /// Share of the query's attributes that the product has with the same value, 0 to 1.
     pub attributes: f32,
+    /// The product's popularity, 0 to 1; 0 where it has none.
+    pub popularity: f32,
+}
+
+impl Weights {
+    fn all(self) -> [f32; 4] {
+        [self.embedding, self.color, self.attributes, self.popularity]
+    }
 }
 
 impl Default for Weights {
     fn default() -> Self {
-        Self { embedding: 1.0, color: 0.0, attributes: 0.0 }
+        Self { embedding: 1.0, color: 0.0, attributes: 0.0, popularity: 0.0 }
     }
 }
 
@@ -147,6 +155,8 @@ pub struct Explain {
     pub color: f32,
     /// As in [`Weights::attributes`].
     pub attributes: f32,
+    /// As in [`Weights::popularity`].
+    pub popularity: f32,
     /// Weights the score was made with, summing to 1.
     pub weights: Weights,
     /// With diversity: cosine similarity to the most similar item before it, on this page or another.

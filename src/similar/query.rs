@@ -65,7 +65,7 @@ impl SimilarQuery {
     /// `limit` and `explain` may change from page to page.
     pub(super) fn fingerprint(&self) -> [u8; 8] {
         let filter = self.filter.as_ref().map(Filter::to_json);
-        let weights = [self.weights.embedding, self.weights.color, self.weights.attributes];
+        let weights = self.weights.all();
         let mut hash = Sha256::new();
         match &self.source {
             Source::Product(id) => hash.update(format!("product {id:?}")),
@@ -112,7 +112,8 @@ impl SimilarQuery {
 
     /// True when the score is the embedding's alone.
     pub(super) fn is_plain(&self) -> bool {
-        self.weights.color == 0.0 && self.weights.attributes == 0.0
+        let [_, rest @ ..] = self.weights.all();
+        rest == [0.0; 3]
     }
 }
 
@@ -133,16 +134,17 @@ fn check_source(source: &Source) -> Result<(), SimilarError> {
 }
 
 fn normalized(weights: Weights) -> Result<Weights, SimilarError> {
-    let all = [weights.embedding, weights.color, weights.attributes];
+    let all = weights.all();
     let sum: f32 = all.iter().sum();
     if all.iter().any(|weight| weight.is_nan() || *weight < 0.0) || !sum.is_finite() || sum <= 0.0 {
         return Err(SimilarError::invalid(
             "weights",
             "numbers of at least 0, not all 0",
-            format!("embedding {}, color {}, attributes {}", all[0], all[1], all[2]),
+            format!("embedding {}, color {}, attributes {}, popularity {}", all[0], all[1], all[2], all[3]),
         ));
     }
-    Ok(Weights { embedding: weights.embedding / sum, color: weights.color / sum, attributes: weights.attributes / sum })
+    let [embedding, color, attributes, popularity] = all.map(|weight| weight / sum);
+    Ok(Weights { embedding, color, attributes, popularity })
 }
 
 fn within(name: &'static str, value: Option<f32>, range: RangeInclusive<f32>) -> Result<Option<f32>, SimilarError> {

@@ -217,7 +217,8 @@ fn score(query: &SimilarQuery, facets: &Facets, hit: &Hit) -> f32 {
     let weights = query.weights;
     let score = weights.embedding * hit.score
         + weights.color * color_similarity(facets, &hit.facets)
-        + weights.attributes * attribute_similarity(facets, &hit.facets);
+        + weights.attributes * attribute_similarity(facets, &hit.facets)
+        + weights.popularity * hit.facets.popularity.unwrap_or(0.0);
     score.clamp(-1.0, 1.0)
 }
 
@@ -333,6 +334,7 @@ fn explain(query: &SimilarQuery, facets: &Facets, hit: &Hit, redundancy: Option<
         embedding: hit.score,
         color: color_similarity(facets, &hit.facets),
         attributes: attribute_similarity(facets, &hit.facets),
+        popularity: hit.facets.popularity.unwrap_or(0.0),
         weights: query.weights,
         redundancy,
         shared_colors: shared_colors(facets, &hit.facets),

@@ -245,7 +245,7 @@ fn weights_reorder_and_explain_says_why() {
     put(&index, "alike", facets(&[Red, Blue], "plain"), &[at(40.0)]);
     let source = || Source::Product("self".to_owned());
     assert_eq!(ids(&ask(&index, source(), &SimilarParams::default())), ["near", "alike"]);
-    let weights = Some(Weights { embedding: 2.0, color: 1.0, attributes: 1.0 });
+    let weights = Some(Weights { embedding: 2.0, color: 1.0, attributes: 1.0, ..Weights::default() });
     let params = SimilarParams { weights, explain: true, ..SimilarParams::default() };
     let page = ask(&index, source(), &params);
     assert_eq!(ids(&page), ["alike", "near"]);
@@ -337,7 +337,7 @@ fn parameters_out_of_bounds_are_named() {
         assert_eq!(refused(SimilarParams { min_score: Some(min_score), ..default() }), "min_score");
     }
     for (embedding, color) in [(0.0, 0.0), (-1.0, 2.0), (f32::NAN, 1.0), (f32::INFINITY, 0.0), (f32::MAX, f32::MAX)] {
-        let weights = Some(Weights { embedding, color, attributes: 0.0 });
+        let weights = Some(Weights { embedding, color, attributes: 0.0, popularity: 0.0 });
         assert_eq!(refused(SimilarParams { weights, ..default() }), "weights");
     }
     let basket = |count: usize| Source::Basket((0..count).map(|i| format!("p{i}")).collect());

@@ -399,3 +399,111 @@ async fn manifest_and_photos_lie_in_an_object_store() {
     let failed = ended(&server, &sent).await;
     assert_eq!(errors(&server, &failed).await[0]["cause"], "object store refused");
 }
+
+/// A manifest in Parquet: required texts, and an optional number.
+fn parquet(rows: &[(&str, Option<&str>, Option<f32>)]) -> Vec<u8> {
+    use parquet::data_type::{ByteArray, ByteArrayType, FloatType};
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
+    let message = "message m { required binary sku (STRING); optional binary image_uri; optional float popularity; }";
+    let schema = Arc::new(parse_message_type(message).unwrap());
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let present = |is: bool| i16::from(is);
+    let ids: Vec<ByteArray> = rows.iter().map(|row| row.0.into()).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(&ids, None, None).unwrap();
+    column.close().unwrap();
+    let uris: Vec<ByteArray> = rows.iter().filter_map(|row| row.1).map(ByteArray::from).collect();
+    let levels: Vec<i16> = rows.iter().map(|row| present(row.1.is_some())).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(&uris, Some(&levels), None).unwrap();
+    column.close().unwrap();
+    let scores: Vec<f32> = rows.iter().filter_map(|row| row.2).collect();
+    let levels: Vec<i16> = rows.iter().map(|row| present(row.2.is_some())).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<FloatType>().write_batch(&scores, Some(&levels), None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.into_inner().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn manifests_may_be_parquet() {
+    let Some(server) = start().await else { return };
+    let files = files(&server);
+    let at = |name: &str| url::Url::from_file_path(files.join(name)).unwrap().to_string();
+    let manifest = parquet(&[
+        ("a", Some(&at("1.jpg")), Some(0.25)),
+        ("b", Some(&at("2.jpg")), None),
+        ("c", None, None),
+        ("d", Some(&at("3.jpg")), Some(1.5)),
+    ]);
+    let send = |bytes: Vec<u8>| {
+        let post = server.post("/v1/jobs").header("content-type", "application/vnd.apache.parquet").body(bytes);
+        async { json(post, 202).await }
+    };
+    let made = send(manifest.clone()).await;
+    let done = ended(&server, &made).await;
+    assert_eq!((&done["state"], counts(&done)), (&object!("done"), [4, 2, 0, 0, 2]), "{done}");
+    let causes: Vec<_> =
+        errors(&server, &done).await.iter().map(|row| (row["row"].clone(), row["cause"].clone())).collect();
+    assert_eq!(causes, [(object!(3), object!("missing value")), (object!(4), object!("bad value"))]);
+    assert_eq!(json(server.get("/v1/products/a"), 200).await["popularity"], 0.25);
+    // By its name, too.
+    std::fs::write(files.join("all.parquet"), &manifest).unwrap();
+    let made = json(server.post("/v1/jobs").json(&object!({"uri": at("all.parquet")})), 202).await;
+    assert_eq!(counts(&ended(&server, &made).await), [4, 0, 2, 0, 2]);
+    // What is none, or is broken anywhere, fails the job or a row, and never more.
+    let before = looks(&server).await;
+    let mut broken: Vec<Vec<u8>> = vec![b"product_id,image_uri\n".to_vec(), manifest[..manifest.len() / 2].to_vec()];
+    for at in (0..manifest.len()).step_by(manifest.len() / 12) {
+        let mut bytes = manifest.clone();
+        bytes[at] ^= 0xff;
+        broken.push(bytes);
+    }
+    for bytes in broken {
+        let made = send(bytes).await;
+        let state = ended(&server, &made).await["state"].clone();
+        assert!(state == "failed" || state == "done", "{state}");
+    }
+    assert_eq!(looks(&server).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_without_a_photo_say_something_of_products_that_are_there() {
+    let Some(server) = start().await else { return };
+    for (id, seed) in [("a", 1), ("b", 2), ("c", 3)] {
+        server.product(id).await;
+        json(server.post_photo(&format!("/v1/products/{id}/images"), photo(ImageFormat::Jpeg, seed)), 201).await;
+    }
+    let scores = "product_id,popularity\na,0.1\nb,0.9\nc,0.9\ngone,0.5\nb,2\n";
+    let made = job(&server, scores.to_owned()).await;
+    let done = ended(&server, &made).await;
+    assert_eq!((&done["state"], counts(&done)), (&object!("done"), [5, 3, 0, 0, 2]), "{done}");
+    let causes: Vec<_> = errors(&server, &done).await.iter().map(|row| row["cause"].clone()).collect();
+    assert_eq!(causes, ["unknown product", "bad value"]);
+    problem(server.get("/v1/products/gone"), 404, "unknown-product").await;
+    let again = job(&server, scores.to_owned()).await;
+    assert_eq!(counts(&ended(&server, &again).await), [5, 0, 3, 0, 2]);
+    // A row with a photo brings the product that another speaks of.
+    let files = files(&server);
+    let uri = url::Url::from_file_path(files.join("1.jpg")).unwrap();
+    let mixed = format!(
+        "{{\"product_id\": \"new\", \"title\": \"New\"}}\n{{\"product_id\": \"new\", \"image_uri\": \"{uri}\"}}\n\
+         {{\"product_id\": \"new\"}}\n"
+    );
+    let post = server.post("/v1/jobs").header("content-type", "application/x-ndjson").body(mixed);
+    let done = ended(&server, &json(post, 202).await).await;
+    assert_eq!(counts(&done)[0], 3);
+    assert_eq!(json(server.get("/v1/products/new"), 200).await["title"], "New");
+    // They rank.
+    let similar =
+        |weights: &str| server.get_with("/v1/products/a/similar", &[("weights", weights), ("explain", "true")]);
+    let page = json(similar(r#"{"embedding": 0, "popularity": 1}"#), 200).await;
+    let items = page["items"].as_array().unwrap();
+    let ids: Vec<&str> = items.iter().map(|item| item["product_id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["b", "c", "new"]);
+    assert_eq!(items[0]["explain"]["popularity"], items[0]["score"]);
+    assert_eq!(items[2]["score"], 0.0);
+}

@@ -8,19 +8,21 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use vitrine::feed::JetStreamConfig;
 use vitrine::http::{AppConfig, HttpLimits, KeyRing};
 use vitrine::jobs::{Access, FileAccess, ObjectAccess, SourceConfig};
 use vitrine::model::EngineConfig;
 use vitrine::photo::FetchConfig;
 use vitrine::scheduler::{LaneConfig, SchedulerConfig};
-use vitrine::service::{JobsConfig, Service, ServiceConfig};
+use vitrine::service::{JobsConfig, Service, ServiceConfig, WebhooksConfig};
 
 pub struct Server {
     pub base: String,
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<std::io::Result<()>>,
-    jobs: Arc<Mutex<Option<JoinHandle<()>>>>,
+    background: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    service: Arc<Service>,
     data: Option<TempDir>,
 }
 
@@ -40,6 +42,24 @@ pub async fn start_with_bulk_queue(queue: usize) -> Option<Server> {
     let data = tempfile::tempdir().unwrap();
     let service = open(data.path(), &models()?, queue).await;
     Some(serve(service, data, None, HttpLimits::default()).await)
+}
+
+/// A server that may send to `host`, and gives up after that time.
+pub async fn start_giving_up(host: &str, give_up_after: Duration) -> Option<Server> {
+    let data = tempfile::tempdir().unwrap();
+    let fetch = FetchConfig { allow_hosts: vec![host.to_owned()], ..FetchConfig::default() };
+    let config = ServiceConfig {
+        webhooks: WebhooksConfig { give_up_after, ..impatient() },
+        ..config(data.path(), &models()?, 64, (fetch, Vec::new()))
+    };
+    Some(serve(open_with(config).await, data, None, HttpLimits::default()).await)
+}
+
+/// As [`start_fetching`], over the data directory of another server.
+pub async fn start_fetching_over(host: &str, data: TempDir) -> Server {
+    let fetch = FetchConfig { allow_hosts: vec![host.to_owned()], ..FetchConfig::default() };
+    let service = open_fetching(data.path(), &models().unwrap(), 64, (fetch, Vec::new())).await;
+    serve(service, data, None, HttpLimits::default()).await
 }
 
 /// A server that may fetch from `host`, and waits so long for an answer.
@@ -96,19 +116,21 @@ async fn serve_when(
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = oneshot::channel::<()>();
-    let jobs = Arc::new(Mutex::new(None));
-    let (runner, running) = (Arc::clone(&service), Arc::clone(&jobs));
-    let config = AppConfig { service, keys: keys.map(Arc::new), limits };
+    let background = Arc::new(Mutex::new(Vec::new()));
+    let (runner, running) = (Arc::clone(&service), Arc::clone(&background));
+    let config = AppConfig { service: Arc::clone(&service), keys: keys.map(Arc::new), limits };
     let opening = async move {
         told.await;
-        *running.lock().unwrap() = Some(tokio::spawn(async move { runner.run_jobs().await }));
+        let webhooks = tokio::spawn(Arc::clone(&runner).run_webhooks());
+        let jobs = tokio::spawn(async move { runner.run_jobs().await });
+        running.lock().unwrap().extend([jobs, webhooks]);
         Ok(config)
     };
     let served = tokio::spawn(vitrine::http::run(listener, limits, opening, async {
         let _ = stopped.await;
     }));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    Server { base, client, stop: Some(stop), served, jobs, data: Some(data) }
+    Server { base, client, stop: Some(stop), served, background, service, data: Some(data) }
 }
 
 /// The repository's bundles; `None`, loudly, when there are none.
@@ -130,11 +152,32 @@ async fn open_fetching(
     data: &Path,
     models_dir: &Path,
     bulk_queue: usize,
-    (fetch, stores): (FetchConfig, Vec<(String, String)>),
+    fetch: (FetchConfig, Vec<(String, String)>),
 ) -> Arc<Service> {
+    open_with(config(data, models_dir, bulk_queue, fetch)).await
+}
+
+async fn open_with(config: ServiceConfig) -> Arc<Service> {
+    // Loading a model takes a second of a core: not on the runtime.
+    let service = tokio::task::spawn_blocking(move || Service::open(config)).await.unwrap();
+    Arc::new(service.expect("the service opens"))
+}
+
+/// Webhooks that are tried again every second.
+fn impatient() -> WebhooksConfig {
+    let pause = Duration::from_millis(10);
+    WebhooksConfig { first_pause: pause, longest_pause: pause, ..WebhooksConfig::default() }
+}
+
+fn config(
+    data: &Path,
+    models_dir: &Path,
+    bulk_queue: usize,
+    (fetch, stores): (FetchConfig, Vec<(String, String)>),
+) -> ServiceConfig {
     let lane = LaneConfig { queue: 64, max_wait: None };
     let lanes = SchedulerConfig { threads: 1, interactive: lane, bulk: lane, nice: 0 };
-    let config = ServiceConfig {
+    ServiceConfig {
         vectors_on_disk: false,
         index_build_memory: 1 << 30,
         search_candidates: 192,
@@ -151,6 +194,7 @@ async fn open_fetching(
             buffered_bytes: 64 << 20,
             manifest_bytes: 1 << 20,
         },
+        webhooks: impatient(),
         rebuild_index: false,
         data_dir: data.to_path_buf(),
         models_dir: models_dir.to_path_buf(),
@@ -162,10 +206,7 @@ async fn open_fetching(
         photos: SchedulerConfig { bulk: LaneConfig { queue: bulk_queue, ..lane }, ..lanes },
         reads: lanes,
         writes: lane,
-    };
-    // Loading a model takes a second of a core: not on the runtime.
-    let service = tokio::task::spawn_blocking(move || Service::open(config)).await.unwrap();
-    Arc::new(service.expect("the service opens"))
+    }
 }
 
 impl Server {
@@ -194,6 +235,13 @@ impl Server {
         self.post(path).header("content-type", "image/jpeg").body(bytes)
     }
 
+    /// Publishes the feed from now on.
+    pub fn publish(&self, config: JetStreamConfig) {
+        let service = Arc::clone(&self.service);
+        let publisher = tokio::spawn(async move { service.run_publisher(config).await });
+        self.background.lock().unwrap().push(publisher);
+    }
+
     /// Stores a product without images.
     pub async fn product(&self, id: &str) {
         let response = self.put(&format!("/v1/products/{id}")).json(&serde_json::json!({})).send().await.unwrap();
@@ -205,9 +253,9 @@ impl Server {
         drop(self.stop.take());
         let served = self.served.await.unwrap();
         // They hold the service, and with it the data directory.
-        let jobs = self.jobs.lock().unwrap().take();
-        if let Some(jobs) = jobs {
-            jobs.await.unwrap();
+        let background = std::mem::take(&mut *self.background.lock().unwrap());
+        for task in background {
+            task.await.unwrap();
         }
         served
     }

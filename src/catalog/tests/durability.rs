@@ -55,7 +55,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     conn.pragma_update(None, "user_version", 99).unwrap();
     drop(conn);
     let Err(error) = Catalog::open(dir.path()) else { panic!("opened") };
-    assert!(matches!(error, CatalogError::NewerSchema { found: 99, supported: 4 }), "{error}");
+    assert!(matches!(error, CatalogError::NewerSchema { found: 99, supported: 6 }), "{error}");
 }
 
 #[test]

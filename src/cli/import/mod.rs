@@ -91,7 +91,7 @@ fn local(source: &JobSource) -> Result<Box<dyn Iterator<Item = (PathBuf, String)
 }
 
 fn file(row: crate::catalog::RowContent) -> Option<(PathBuf, String)> {
-    let path = Url::parse(&row.uri).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()?;
+    let path = Url::parse(row.uri.as_deref()?).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()?;
     Some((path, row.product_id))
 }
 

@@ -14,6 +14,7 @@ pub(super) enum Column {
     Price,
     Currency,
     InStock,
+    Popularity,
     GroupId,
     Url,
     Tags,
@@ -46,11 +47,17 @@ impl Column {
             "price" => Self::Price,
             "currency" => Self::Currency,
             "instock" => Self::InStock,
+            "popularity" => Self::Popularity,
             "groupid" => Self::GroupId,
             "url" => Self::Url,
             "tags" => Self::Tags,
             _ => return None,
         })
+    }
+
+    /// Whether it says something of the product, not which it is or where a photo lies.
+    pub(super) fn is_metadata(&self) -> bool {
+        !matches!(self, Self::ProductId | Self::ImageId | Self::ImageUri)
     }
 
     /// The name that the API has for it, where it has one.
@@ -64,6 +71,7 @@ impl Column {
             Self::Price => "price",
             Self::Currency => "currency",
             Self::InStock => "in_stock",
+            Self::Popularity => "popularity",
             Self::GroupId => "group_id",
             Self::Url => "url",
             Self::Tags => "tags",
@@ -97,6 +105,7 @@ impl Column {
             Self::GroupId => metadata.group_id = text(),
             Self::Url => metadata.url = text(),
             Self::Price => metadata.price = Some(price(cell)?),
+            Self::Popularity => metadata.popularity = Some(popularity(cell)?),
             Self::InStock => metadata.in_stock = Some(truth(cell)?),
             Self::Tags => metadata.tags = Some(tags(cell)),
             Self::Attribute(name) => {
@@ -119,6 +128,11 @@ impl Column {
 fn price(cell: &str) -> Result<f64, String> {
     let value = cell.parse::<f64>().ok().filter(|p| p.is_finite() && *p >= 0.0);
     value.ok_or_else(|| format!("price: expected a number such as 59.90, received {cell:?}"))
+}
+
+fn popularity(cell: &str) -> Result<f32, String> {
+    let value = cell.parse::<f32>().ok().filter(|p| (0.0..=1.0).contains(p));
+    value.ok_or_else(|| format!("popularity: expected a number from 0 to 1, received {cell:?}"))
 }
 
 fn labels_expected(label: &str) -> String {

@@ -5,8 +5,6 @@ use super::{Cells, MAX_COLUMNS, MAX_ROW_BYTES, ManifestError, Record, Started, s
 use csv_core::ReadRecordResult;
 use std::io::{self, BufRead, Cursor, Read};
 
-/// What heads a manifest needs.
-const NEEDED: [(&str, Column); 2] = [("product_id", Column::ProductId), ("image_uri", Column::ImageUri)];
 /// Cells of a row for Google's Product Search, at least: those after may be left out.
 const GOOGLE_LEAST: usize = 4;
 
@@ -87,13 +85,10 @@ fn heads(head: &Raw) -> Result<(Vec<Option<Column>>, Vec<String>), ManifestError
         }
         columns.push(column);
     }
-    let missing: Vec<&'static str> =
-        NEEDED.iter().filter(|(_, c)| !columns.iter().flatten().any(|have| have == c)).map(|(n, _)| *n).collect();
-    if missing.is_empty() && !head.too_long {
-        return Ok((columns, ignored));
-    }
-    let received: Vec<_> = head.cells().take(20).map(shown).collect();
-    Err(ManifestError::Columns { missing, received: received.join(", ") })
+    let known: Vec<Column> = columns.iter().flatten().cloned().collect();
+    // Of a head that is too long no cell is left.
+    super::check_columns(&known, || head.cells().map(shown).collect())?;
+    Ok((columns, ignored))
 }
 
 /// Whether a first row is one of a file for Google's Product Search: it begins with where a photo lies.

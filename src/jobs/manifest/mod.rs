@@ -1,10 +1,11 @@
-//! A manifest as a stream of rows, each a photo of a product: CSV or lines of JSON, of any length in constant memory.
+//! A manifest as a stream of rows, each a photo of a product: CSV, lines of JSON or Parquet, of any length in constant memory.
 //! Files of spreadsheets are taken as they come: byte order mark, CRLF, quotes, `;` or tabs between columns. A bad row is a
 //! row that failed, with its line; only a bad head refuses the whole file.
 
 mod columns;
 mod csv;
 mod ndjson;
+mod parquet;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,8 @@ pub enum Format {
     Csv,
     /// An object a line.
     Ndjson,
+    /// Columns with the heads of CSV.
+    Parquet,
 }
 
 impl Format {
@@ -43,6 +46,7 @@ impl Format {
         let extension = path.rsplit('.').next().unwrap_or_default();
         match extension.to_ascii_lowercase().as_str() {
             "ndjson" | "jsonl" => Self::Ndjson,
+            "parquet" => Self::Parquet,
             _ => Self::Csv,
         }
     }
@@ -98,7 +102,7 @@ pub fn is_manifest(path: &Path) -> bool {
 /// When it cannot be read, or has no usable head.
 pub fn open_file(path: &Path) -> Result<Rows<BufReader<File>>, ManifestError> {
     let base = Base::of_file(path)?;
-    Rows::open(BufReader::new(File::open(path)?), Format::of_path(&path.to_string_lossy()), base)
+    Rows::of_file(File::open(path)?, Format::of_path(&path.to_string_lossy()), base)
 }
 
 /// Why a manifest cannot be read at all.
@@ -112,6 +116,12 @@ pub enum ManifestError {
     Encoding {
         /// What it is.
         received: &'static str,
+    },
+    /// It is no Parquet, or broken.
+    #[error("the manifest is not Parquet that can be read: {detail}")]
+    Parquet {
+        /// What is wrong.
+        detail: String,
     },
     /// Its head lacks columns.
     #[error("no column {}; the head says: {received}", missing.join(", "))]
@@ -133,17 +143,37 @@ pub struct Rows<R> {
 enum Records<R> {
     Csv(Box<csv::Records<R>>),
     Ndjson(ndjson::Records<R>),
+    Parquet(Box<parquet::Records>),
 }
 
 /// What is told of a file before its first row is taken.
 type Started<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
 
-impl<R: BufRead> Rows<R> {
-    /// Reads the head.
+impl Rows<BufReader<File>> {
+    /// Reads the head of a file.
     ///
     /// # Errors
-    /// When it cannot be read, is not text in UTF-8, or has no usable head.
-    pub fn open(mut input: R, format: Format, base: Base) -> Result<Self, ManifestError> {
+    /// When it cannot be read, is not what `format` says, or has no usable head.
+    pub fn of_file(file: File, format: Format, base: Base) -> Result<Self, ManifestError> {
+        match format {
+            Format::Parquet => {
+                Ok(Self { base, format: Records::Parquet(Box::new(parquet::Records::open(file)?)), row: 0 })
+            }
+            Format::Csv => Self::of_text(BufReader::new(file), Text::Csv, base),
+            Format::Ndjson => Self::of_text(BufReader::new(file), Text::Ndjson, base),
+        }
+    }
+}
+
+/// Formats that are text.
+#[derive(Clone, Copy, Debug)]
+enum Text {
+    Csv,
+    Ndjson,
+}
+
+impl<R: BufRead> Rows<R> {
+    fn of_text(mut input: R, format: Text, base: Base) -> Result<Self, ManifestError> {
         let mut head = Vec::new();
         input.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
         if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
@@ -153,8 +183,8 @@ impl<R: BufRead> Rows<R> {
             head.drain(..3);
         }
         let format = match format {
-            Format::Csv => Records::Csv(Box::new(csv::Records::open(head, input)?)),
-            Format::Ndjson => Records::Ndjson(ndjson::Records::new(head, input)),
+            Text::Csv => Records::Csv(Box::new(csv::Records::open(head, input)?)),
+            Text::Ndjson => Records::Ndjson(ndjson::Records::new(head, input)),
         };
         Ok(Self { base, format, row: 0 })
     }
@@ -164,6 +194,7 @@ impl<R: BufRead> Rows<R> {
         match &self.format {
             Records::Csv(records) => records.ignored(),
             Records::Ndjson(records) => records.ignored(),
+            Records::Parquet(records) => records.ignored(),
         }
     }
 }
@@ -173,11 +204,12 @@ impl<R: BufRead> Iterator for Rows<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let record = match &mut self.format {
-            Records::Csv(records) => records.next(),
-            Records::Ndjson(records) => records.next(),
+            Records::Csv(records) => records.next().map_err(ManifestError::from),
+            Records::Ndjson(records) => records.next().map_err(ManifestError::from),
+            Records::Parquet(records) => records.next(),
         };
         match record {
-            Err(error) => Some(Err(error.into())),
+            Err(error) => Some(Err(error)),
             Ok(None) => None,
             Ok(Some((line, cells))) => {
                 self.row += 1;
@@ -194,6 +226,20 @@ impl<R: BufRead> Iterator for Rows<R> {
     }
 }
 
+/// Checks that rows say which product they are of, and something of it: where a photo lies, or at least what it is like.
+fn check_columns(columns: &[Column], heads: impl FnOnce() -> Vec<String>) -> Result<(), ManifestError> {
+    let has = |column: &Column| columns.contains(column);
+    let says_something = has(&Column::ImageUri) || (columns.iter().any(Column::is_metadata) && !has(&Column::ImageId));
+    let mut missing = Vec::new();
+    missing.extend((!has(&Column::ProductId)).then_some("product_id"));
+    missing.extend((!says_something).then_some("image_uri"));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let received: Vec<String> = heads().into_iter().take(20).collect();
+    Err(ManifestError::Columns { missing, received: received.join(", ") })
+}
+
 /// Why a row cannot be used: what it counts under, and what exactly.
 type Fault = (&'static str, String);
 
@@ -205,7 +251,8 @@ type Record = (u64, Result<Cells, Fault>);
 struct Cells {
     product_id: String,
     image_id: Option<String>,
-    uri: String,
+    /// `None` where the manifest does not speak of photos.
+    uri: Option<String>,
     metadata: Metadata,
 }
 
@@ -213,18 +260,23 @@ impl Cells {
     /// Takes in a cell, trimmed; one that is blank says nothing.
     fn put(&mut self, column: &Column, cell: &str) -> Result<(), Fault> {
         match column {
+            // Said to be nothing: a photo that was forgotten must be told.
+            Column::ImageUri => self.uri = Some(cell.to_owned()),
             _ if cell.is_empty() => {}
             Column::ProductId => cell.clone_into(&mut self.product_id),
             Column::ImageId => self.image_id = Some(cell.to_owned()),
-            Column::ImageUri => cell.clone_into(&mut self.uri),
             other => other.read(cell, &mut self.metadata).map_err(bad_value)?,
         }
         Ok(())
     }
 
     fn content(self, base: &Base) -> Result<RowContent, Fault> {
-        for (field, value) in [("product_id", &self.product_id), ("image_uri", &self.uri)] {
-            if value.is_empty() {
+        let says_nothing = self.uri.is_none() && self.metadata == Metadata::default();
+        for (field, is_blank) in [
+            ("product_id", self.product_id.is_empty()),
+            ("image_uri", self.uri.as_ref().is_some_and(String::is_empty) || says_nothing),
+        ] {
+            if is_blank {
                 return Err(("missing value", format!("{field} is blank")));
             }
         }
@@ -232,8 +284,8 @@ impl Cells {
         validate_id("product_id", &product_id).map_err(|e| bad_value(e.to_string()))?;
         image_id.as_deref().map_or(Ok(()), |id| validate_id("image_id", id)).map_err(|e| bad_value(e.to_string()))?;
         metadata.validate().map_err(|e| bad_value(e.to_string()))?;
-        let uri = base.url(&uri).map_err(bad_value)?;
-        if uri.len() > MAX_URI_BYTES {
+        let uri = uri.map(|uri| base.url(&uri)).transpose().map_err(bad_value)?;
+        if let Some(uri) = uri.as_ref().filter(|uri| uri.len() > MAX_URI_BYTES) {
             return Err(bad_value(format!("image_uri: {} bytes, at most {MAX_URI_BYTES}", uri.len())));
         }
         Ok(RowContent { product_id, image_id, uri, metadata })

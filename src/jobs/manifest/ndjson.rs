@@ -5,6 +5,8 @@ use super::{Cells, Fault, MAX_ROW_BYTES, Record, Started, bad_value, too_long};
 use serde_json::{Map, Value};
 use std::io::{self, BufRead, Cursor, Read};
 
+/// Attributes the merchant already has, name to value.
+pub(super) const ATTRIBUTES: &str = "attributes";
 /// Most names that are told to mean nothing.
 const MAX_IGNORED: usize = 200;
 
@@ -60,43 +62,49 @@ impl<R: BufRead> Records<R> {
             Ok(object) => object,
             Err(error) => return Err(("not JSON", format!("expected an object: {error}"))),
         };
-        let mut cells = Cells::default();
-        let mut taken: Vec<(Column, bool)> = Vec::new();
-        for (name, value) in &object {
-            let column = match (Column::named(name), value) {
-                (_, Value::Null) => continue,
-                (Some(column), _) => column,
-                (None, Value::Object(attributes)) if name == "attributes" => {
-                    for (name, value) in attributes {
-                        cells.put(&Column::Attribute(name.clone()), cell(name, value)?.trim())?;
-                    }
-                    continue;
-                }
-                (None, _) => {
-                    let shown: String = name.chars().take(40).collect();
-                    if self.ignored.len() < MAX_IGNORED && !self.ignored.contains(&shown) {
-                        self.ignored.push(shown);
-                    }
-                    continue;
-                }
-            };
-            // Of several names of a field that of the API counts, else the first.
-            let is_own = column.name() == Some(name.as_str());
-            match taken.iter_mut().find(|(known, _)| *known == column) {
-                Some((_, known_is_own)) if *known_is_own || !is_own => continue,
-                Some((_, known_is_own)) => *known_is_own = true,
-                None => taken.push((column.clone(), is_own)),
-            }
-            match (&column, value) {
-                (Column::Tags, Value::Array(tags)) => {
-                    let tags = tags.iter().map(|tag| cell("tags", tag)).collect::<Result<Vec<_>, _>>()?;
-                    cells.metadata.tags = Some(tags);
-                }
-                _ => cells.put(&column, cell(name, value)?.trim())?,
-            }
-        }
-        Ok(cells)
+        cells(&object, &mut self.ignored)
     }
+}
+
+/// What an object says; `ignored` gains the names that mean nothing.
+pub(super) fn cells(object: &Map<String, Value>, ignored: &mut Vec<String>) -> Result<Cells, Fault> {
+    let mut cells = Cells::default();
+    let mut taken: Vec<(Column, bool)> = Vec::new();
+    for (name, value) in object {
+        let column = match (Column::named(name), value) {
+            (Some(Column::ImageUri), Value::Null) => Column::ImageUri,
+            (_, Value::Null) => continue,
+            (Some(column), _) => column,
+            (None, Value::Object(attributes)) if name == ATTRIBUTES => {
+                for (name, value) in attributes {
+                    cells.put(&Column::Attribute(name.clone()), cell(name, value)?.trim())?;
+                }
+                continue;
+            }
+            (None, _) => {
+                let shown: String = name.chars().take(40).collect();
+                if ignored.len() < MAX_IGNORED && !ignored.contains(&shown) {
+                    ignored.push(shown);
+                }
+                continue;
+            }
+        };
+        // Of several names of a field that of the API counts, else the first.
+        let is_own = column.name() == Some(name.as_str());
+        match taken.iter_mut().find(|(known, _)| *known == column) {
+            Some((_, known_is_own)) if *known_is_own || !is_own => continue,
+            Some((_, known_is_own)) => *known_is_own = true,
+            None => taken.push((column.clone(), is_own)),
+        }
+        match (&column, value) {
+            (Column::Tags, Value::Array(tags)) => {
+                let tags = tags.iter().map(|tag| cell("tags", tag)).collect::<Result<Vec<_>, _>>()?;
+                cells.metadata.tags = Some(tags);
+            }
+            _ => cells.put(&column, cell(name, value)?.trim())?,
+        }
+    }
+    Ok(cells)
 }
 
 /// A value as a cell of a table would have it.

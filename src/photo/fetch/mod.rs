@@ -5,22 +5,26 @@
 mod address;
 mod allow;
 mod error;
+mod post;
 mod resolve;
 #[cfg(test)]
 mod tests;
 
 pub use error::FetchError;
+pub use post::Answer;
 
 use allow::AllowList;
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, HeaderMap, IF_NONE_MATCH, LOCATION, RETRY_AFTER,
+};
 use reqwest::{Certificate, Client, Response, StatusCode};
 use resolve::Resolver;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use url::{Host, Url};
 
@@ -156,15 +160,21 @@ impl Fetcher {
     /// [`FetchError`].
     pub async fn fetch_changed(&self, url: &str, etag: Option<&str>) -> Result<Option<Fetched>, FetchError> {
         let target = Target::parse(url)?;
-        let config = &self.config;
-        let queue = timeout(Duration::from_millis(config.queue_ms), self.places.acquire());
-        let Ok(Ok(_place)) = queue.await else {
-            return Err(FetchError::Busy { limit: config.concurrency, waited_ms: config.queue_ms });
-        };
-        let limit_ms = config.total_ms;
+        let _place = self.place().await?;
+        let limit_ms = self.config.total_ms;
         timeout(Duration::from_millis(limit_ms), self.changed(target, etag))
             .await
             .unwrap_or(Err(FetchError::Timeout { limit_ms }))
+    }
+
+    /// A place among the requests under way.
+    async fn place(&self) -> Result<SemaphorePermit<'_>, FetchError> {
+        let FetchConfig { queue_ms, concurrency, .. } = *self.config;
+        let queue = timeout(Duration::from_millis(queue_ms), self.places.acquire());
+        match queue.await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(FetchError::Busy { limit: concurrency, waited_ms: queue_ms }),
+        }
     }
 
     async fn changed(&self, target: Target, etag: Option<&str>) -> Result<Option<Fetched>, FetchError> {
@@ -223,23 +233,26 @@ impl Fetcher {
         timeout(Duration::from_millis(ALL_MS), pieces).await.unwrap_or(Err(too_late.into()))
     }
 
-    async fn ask(&self, target: &Target, etag: Option<&str>) -> Result<Response, FetchError> {
-        let client = if self.allowed.host(target) {
-            &self.trusting
-        } else {
-            // A literal address never reaches the resolver, so it is checked here.
-            let literal = match target.host {
-                Host::Ipv4(address) => Some(IpAddr::V4(address)),
-                Host::Ipv6(address) => Some(IpAddr::V6(address)),
-                Host::Domain(_) => None,
-            };
-            if let Some(address) = literal.filter(|&address| !self.allowed.address(address)) {
-                let host = target.host.to_string();
-                return Err(FetchError::AddressRefused { host, address });
-            }
-            &self.guarded
+    /// What asks for it.
+    fn client(&self, target: &Target) -> Result<&Client, FetchError> {
+        if self.allowed.host(target) {
+            return Ok(&self.trusting);
+        }
+        // A literal address never reaches the resolver, so it is checked here.
+        let literal = match target.host {
+            Host::Ipv4(address) => Some(IpAddr::V4(address)),
+            Host::Ipv6(address) => Some(IpAddr::V6(address)),
+            Host::Domain(_) => None,
         };
-        let mut request = client.get(target.url.clone());
+        if let Some(address) = literal.filter(|&address| !self.allowed.address(address)) {
+            let host = target.host.to_string();
+            return Err(FetchError::AddressRefused { host, address });
+        }
+        Ok(&self.guarded)
+    }
+
+    async fn ask(&self, target: &Target, etag: Option<&str>) -> Result<Response, FetchError> {
+        let mut request = self.client(target)?.get(target.url.clone());
         if let Some(etag) = etag {
             request = request.header(IF_NONE_MATCH, etag);
         }
@@ -300,10 +313,8 @@ impl Fetcher {
 /// Whether a body follows, as it lies there.
 fn check_head(response: &Response) -> Result<(), FetchError> {
     if response.status() != StatusCode::OK {
-        // A date, the other form it may have, is rare enough to be a pause like any other.
-        let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let retry_after_s = after.and_then(|seconds| seconds.trim().parse().ok()).unwrap_or(0);
-        return Err(FetchError::Status { expected: 200, received: response.status().as_u16(), retry_after_s });
+        let (received, retry_after_s) = (response.status().as_u16(), retry_after_s(response.headers()));
+        return Err(FetchError::Status { expected: 200, received, retry_after_s });
     }
     match response.headers().get(CONTENT_ENCODING) {
         Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
@@ -311,6 +322,13 @@ fn check_head(response: &Response) -> Result<(), FetchError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Seconds a server asks to be left alone for, 0 where it does not. A date, the other form it may have, is rare enough to be a
+/// pause like any other.
+fn retry_after_s(headers: &HeaderMap) -> u32 {
+    let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    after.and_then(|seconds| seconds.trim().parse().ok()).unwrap_or(0)
 }
 
 /// Where a redirect leads; `None` when the response is none. Its target is as much a stranger's as the first URL.

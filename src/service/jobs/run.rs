@@ -3,7 +3,7 @@
 
 use super::{KEPT_DAYS, Running, Stop, source};
 use crate::catalog::{CatalogError, JobRecord, JobState, NewRow, RowEnd, RowFault, Tx, WaitingRow};
-use crate::jobs::{self, Base, Format, Got, JobSource, ManifestError, Rows, SourceError, rows_of};
+use crate::jobs::{self, Base, Got, JobSource, ManifestError, Rows, SourceError, rows_of};
 use crate::photo::Fetched;
 use crate::scheduler::{Lane, SchedulerError, Ticket};
 use crate::service::write::{Seen, image_name, looked_at};
@@ -13,7 +13,7 @@ use futures_util::{Stream, StreamExt, stream};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::Write;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -70,11 +70,20 @@ impl Rate {
     }
 }
 
+/// How a row ends.
+enum End {
+    /// It is kept already, or waits for the next time.
+    Kept,
+    /// So.
+    As(RowEnd),
+    /// It brings no photo: as it turns out when what it says is written.
+    Said,
+}
+
 /// How a row came out.
 struct Outcome {
     row: WaitingRow,
-    /// `None`: it is kept already.
-    end: Option<RowEnd>,
+    end: End,
     /// What its server says of the photo: its version and hash.
     version: Option<(String, String)>,
 }
@@ -289,16 +298,22 @@ impl Service {
                     return Ok(write(taken)?.then(Vec::new));
                 }
                 JobSource::File { path } => jobs::open_file(&path)?,
-                JobSource::Body { format } => opened(&manifest, format, Base::Nowhere)?,
+                JobSource::Body { format } => {
+                    Rows::of_file(File::open(&manifest).map_err(ManifestError::from)?, format, Base::Nowhere)?
+                }
                 JobSource::Uri { uri, format } => {
                     let url = Url::parse(&uri).map_err(|_| SourceError::Scheme)?;
                     match url.to_file_path() {
                         // A path beside it is one of a file system: `#` and `%` are letters there.
                         Ok(path) if url.scheme() == "file" => {
                             let base = Base::of_file(&path).map_err(ManifestError::from)?;
-                            Rows::open(BufReader::new(jobs::open(&path, &files)?), format, base)?
+                            Rows::of_file(jobs::open(&path, &files)?, format, base)?
                         }
-                        _ => opened(&manifest, format, Base::Beside(url))?,
+                        _ => Rows::of_file(
+                            File::open(&manifest).map_err(ManifestError::from)?,
+                            format,
+                            Base::Beside(url),
+                        )?,
                     }
                 }
             };
@@ -353,7 +368,8 @@ impl Service {
         while let Some(outcomes) = stored.next().await {
             let outcomes = outcomes.into_iter().collect::<Result<Vec<_>, _>>()?;
             lock(rate).add(outcomes.len() as u64);
-            let to_end: Vec<Outcome> = outcomes.into_iter().filter(|outcome| outcome.end.is_some()).collect();
+            let to_end: Vec<Outcome> =
+                outcomes.into_iter().filter(|outcome| !matches!(outcome.end, End::Kept)).collect();
             if !to_end.is_empty() {
                 self.end_rows(key, to_end).await?;
             }
@@ -383,26 +399,27 @@ impl Service {
 
     /// Fetches the photo of a row, unless the catalog has it as it is.
     async fn bring(&self, row: WaitingRow, stop: &Stop) -> Result<Result<Brought, Outcome>, ServiceError> {
-        let known = match row.uri.starts_with("file:") {
+        let Some(uri) = row.uri.clone() else { return Ok(Err(Outcome { row, end: End::Said, version: None })) };
+        let known = match uri.starts_with("file:") {
             // Nobody says which version a file is.
             true => None,
             false => self.patiently(|| self.known_version(row.clone())).await?,
         };
         // A task of its own: it goes on, and its time is not up, while what comes after it is waited for.
         let mut task = JoinSet::new();
-        let (jobs, uri) = (Arc::clone(&self.jobs), row.uri.clone());
+        let jobs = Arc::clone(&self.jobs);
         let etag = known.as_ref().map(|(etag, _)| etag.clone());
         task.spawn(async move { jobs.sources.get(&uri, etag.as_deref()).await });
         let fetched = tokio::select! {
             fetched = task.join_next() => fetched,
             // It waits for the next time.
-            () = stop.wait() => return Ok(Err(Outcome { row, end: None, version: None })),
+            () = stop.wait() => return Ok(Err(Outcome { row, end: End::Kept, version: None })),
         };
         let Some(Ok((fetched, attempts))) = fetched else { return Err(SchedulerError::Panicked.into()) };
         let got = match fetched {
             Ok(Some(got)) => got,
             // Its version is noted once more: it is in use.
-            Ok(None) => return Ok(Err(Outcome { row, end: Some(RowEnd::Unchanged), version: known })),
+            Ok(None) => return Ok(Err(Outcome { row, end: End::As(RowEnd::Unchanged), version: known })),
             Err(error) => {
                 return Ok(Err(failed(row, error.cause(), &error.to_string(), attempts, error.is_retryable())));
             }
@@ -411,7 +428,7 @@ impl Service {
         let (sha256, is_current) = self.patiently(|| self.hashed(row.clone(), bytes.clone())).await?;
         if is_current {
             let version = etag.map(|etag| (etag, sha256));
-            return Ok(Err(Outcome { row, end: Some(RowEnd::Unchanged), version }));
+            return Ok(Err(Outcome { row, end: End::As(RowEnd::Unchanged), version }));
         }
         Ok(Ok(Brought { row, bytes, sha256, etag, attempts, _memory: memory }))
     }
@@ -419,7 +436,8 @@ impl Service {
     /// The version that a row's photo had when it was fetched last, where the catalog has it as it was then.
     async fn known_version(&self, row: WaitingRow) -> Result<Option<(String, String)>, ServiceError> {
         self.on_reads(move |core, _| {
-            let Some((etag, sha256)) = core.catalog.photo_source(&row.uri)? else { return Ok(None) };
+            let Some(uri) = &row.uri else { return Ok(None) };
+            let Some((etag, sha256)) = core.catalog.photo_source(uri)? else { return Ok(None) };
             Ok(core.is_current(&row, &sha256)?.then_some((etag, sha256)))
         })
         .await
@@ -451,7 +469,7 @@ impl Service {
         }
         let Brought { row, attempts, .. } = brought;
         match stored {
-            Ok(()) => Ok(Outcome { row, end: None, version: None }),
+            Ok(()) => Ok(Outcome { row, end: End::Kept, version: None }),
             Err(error) if is_rows_fault(&error) => Ok(failed(row, error.cause(), &error.to_string(), attempts, false)),
             Err(error) => Err(error),
         }
@@ -480,7 +498,7 @@ impl Service {
             let write = |tx: &mut Tx<'_>| -> Result<(), ServiceError> {
                 tx.put_job_product(key, &row.product_id)?;
                 seen.put(tx, &row.product_id, row.image_id.clone(), photo)?;
-                end_row(tx, key, (row.row, &row.uri), &RowEnd::Done, version.as_ref())
+                end_row(tx, key, &row, &RowEnd::Done, version.as_ref())
             };
             run.time("commit", || core.catalog.write(write))?;
             Ok(())
@@ -493,30 +511,19 @@ impl Service {
         let outcomes = Arc::new(outcomes);
         self.on_writes(move |tx| {
             for Outcome { row, end, version } in outcomes.iter() {
-                let Some(end) = end else { continue };
+                let end = match end {
+                    End::Kept => continue,
+                    End::Said => &tx.change_job_product(key, &row.product_id)?,
+                    End::As(end) => end,
+                };
                 if *end == RowEnd::Unchanged {
                     tx.put_job_product(key, &row.product_id)?;
                 }
-                end_row(tx, key, (row.row, &row.uri), end, version.as_ref())?;
+                end_row(tx, key, row, end, version.as_ref())?;
             }
             Ok(())
         })
         .await
-    }
-
-    /// Asks again where a queue is full: a job has time.
-    pub(super) async fn patiently<T, Fut>(&self, work: impl Fn() -> Fut) -> Result<T, ServiceError>
-    where
-        Fut: Future<Output = Result<T, ServiceError>>,
-    {
-        loop {
-            match work().await {
-                Err(ServiceError::Scheduler(
-                    SchedulerError::Full { retry_after_s, .. } | SchedulerError::Late { retry_after_s, .. },
-                )) if !self.jobs.is_ending() => tokio::time::sleep(Duration::from_secs(retry_after_s)).await,
-                done => return done,
-            }
-        }
     }
 }
 
@@ -540,28 +547,23 @@ impl Core {
     }
 }
 
-/// A manifest that was sent or fetched, where it lies.
-fn opened(path: &Path, format: Format, base: Base) -> Result<Rows<BufReader<File>>, ManifestError> {
-    Rows::open(BufReader::new(File::open(path)?), format, base)
-}
-
 /// Ends a row, and keeps what its server says of its photo.
 fn end_row(
     tx: &mut Tx<'_>,
     key: u64,
-    (row, uri): (u64, &str),
+    row: &WaitingRow,
     end: &RowEnd,
     version: Option<&(String, String)>,
 ) -> Result<(), ServiceError> {
-    if let Some((etag, sha256)) = version {
+    if let (Some((etag, sha256)), Some(uri)) = (version, &row.uri) {
         tx.set_photo_source(uri, etag, sha256)?;
     }
-    Ok(tx.end_row(key, row, end)?)
+    Ok(tx.end_row(key, row.row, end)?)
 }
 
 fn failed(row: WaitingRow, cause: &str, detail: &str, attempts: u32, retryable: bool) -> Outcome {
     let fault = RowFault { cause: cause.to_owned(), detail: detail.to_owned(), attempts, retryable };
-    Outcome { row, end: Some(RowEnd::Failed(fault)), version: None }
+    Outcome { row, end: End::As(RowEnd::Failed(fault)), version: None }
 }
 
 /// A photo that cannot be used or looked at, or a product that cannot take it, ends a row; whatever else fails is the store's,

@@ -1,10 +1,10 @@
 //! `vitrine export training-set`: what people corrected, with the photos, as a folder that training reads
-//! (`python -m scripts.retrain --own FOLDER`). Works beside a running server: it only reads.
+//! (`python -m scripts.retrain --own FOLDER`).
 
-use super::CliError;
-use crate::catalog::{CatalogError, CatalogReader, Product};
+use super::{CliError, store};
+use crate::catalog::{CatalogReader, Product};
 use crate::config::DataConfig;
-use clap::{Args, Subcommand};
+use clap::Args;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
@@ -13,29 +13,20 @@ use std::path::{Path, PathBuf};
 /// Products read at once.
 const PAGE: usize = 500;
 
-/// Options of `vitrine export`.
+/// Options of `vitrine export training-set`.
 #[derive(Args, Debug)]
-pub(super) struct ExportArgs {
-    #[command(subcommand)]
-    command: ExportCommand,
+pub(super) struct TrainingSetArgs {
+    /// Folder to make; its name names the set
+    #[arg(long)]
+    out: PathBuf,
+    #[command(flatten)]
+    data: DataConfig,
 }
 
-#[derive(Subcommand, Debug)]
-enum ExportCommand {
-    /// Photos whose attributes a person corrected or confirmed, and labels.csv
-    TrainingSet {
-        /// Folder to make; its name names the set
-        #[arg(long)]
-        out: PathBuf,
-        #[command(flatten)]
-        data: DataConfig,
-    },
-}
-
-/// Runs `vitrine export`.
-pub(super) fn run(args: &ExportArgs) -> Result<(), CliError> {
-    let ExportCommand::TrainingSet { out, data } = &args.command;
-    let reader = CatalogReader::open(&data.data_dir).map_err(|e| CliError::Service(e.into()))?;
+/// Runs `vitrine export training-set`.
+pub(super) fn run(args: &TrainingSetArgs) -> Result<(), CliError> {
+    let TrainingSetArgs { out, data } = args;
+    let reader = CatalogReader::open(&data.data_dir).map_err(store)?;
     if out.exists() {
         return Err(CliError::Option { option: "--out", detail: format!("{} is there already", out.display()) });
     }
@@ -132,10 +123,6 @@ fn each_product(
         after = Some(last.product_id.clone());
         products.iter().filter(|p| labels(p).next().is_some()).try_for_each(&mut visit)?;
     }
-}
-
-fn store(error: CatalogError) -> CliError {
-    CliError::Service(error.into())
 }
 
 /// Copies a photo; its name below the set, or `None` when the server has deleted it meanwhile.

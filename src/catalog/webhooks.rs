@@ -1,0 +1,399 @@
+//! Endpoints that changes are sent to: how far each has come in the log, and what it has not taken yet. A change is behind the
+//! cursor only when it was taken or is kept as a delivery, so that a crash loses none.
+
+use super::codec::{from_json, to_i64, to_json, to_u64};
+use super::{CatalogError, ChangeKind, Tx};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Longest reason of a failed attempt, in characters.
+const ERROR_CHARS: usize = 300;
+
+/// Whether changes are sent to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WebhookState {
+    /// They are.
+    Active,
+    /// Somebody paused it; it goes on where it was.
+    Paused,
+    /// It said that it is gone; it goes on where it was, once it is made active.
+    Disabled,
+}
+
+impl WebhookState {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// A secret that requests are signed with.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookSecret {
+    /// `whsec_` and base64.
+    pub secret: String,
+    /// Unix seconds after which it does not sign any more; for good where there is none.
+    pub until: Option<i64>,
+}
+
+/// Not the secret: it ends up in logs.
+impl std::fmt::Debug for WebhookSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebhookSecret").field("until", &self.until).finish_non_exhaustive()
+    }
+}
+
+/// An endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookRecord {
+    /// Order in which they were made.
+    pub key: u64,
+    /// UUID.
+    pub id: String,
+    /// Where changes are sent.
+    pub url: String,
+    /// Kinds of changes; all where there are none.
+    pub kinds: Vec<ChangeKind>,
+    /// What its owner calls it.
+    pub description: Option<String>,
+    /// Whether changes are sent.
+    pub state: WebhookState,
+    /// Why it was disabled.
+    pub reason: Option<String>,
+    /// The newest first.
+    pub secrets: Vec<WebhookSecret>,
+    /// Changes up to this one were taken, or are kept as deliveries.
+    pub cursor: u64,
+    /// Changes that the log had lost before they were sent.
+    pub missed: u64,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+    /// RFC 3339, UTC.
+    pub updated_at: String,
+}
+
+/// An endpoint that is to be.
+#[derive(Clone, Debug)]
+pub struct NewWebhook {
+    /// UUID.
+    pub id: String,
+    /// Where changes are sent.
+    pub url: String,
+    /// Kinds of changes; all where there are none.
+    pub kinds: Vec<ChangeKind>,
+    /// What its owner calls it.
+    pub description: Option<String>,
+    /// What requests are signed with.
+    pub secret: String,
+    /// The last change that is not to be sent; the last there is, unless told.
+    pub after: Option<u64>,
+}
+
+/// A change that an endpoint has not taken yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The change.
+    pub seq: u64,
+    /// Later changes of it wait behind this one.
+    pub product_id: Option<String>,
+    /// Of the change.
+    pub kind: ChangeKind,
+    /// The record, as it is sent.
+    pub body: String,
+    /// Nothing tries it any more by itself.
+    pub is_dead: bool,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// Unix seconds: when it was first to be sent.
+    pub first_unix: i64,
+    /// Unix seconds: when it is to be sent again.
+    pub next_unix: i64,
+    /// Of the last answer.
+    pub status: Option<u16>,
+    /// Why the last attempt failed.
+    pub error: Option<String>,
+}
+
+/// How many deliveries an endpoint has not taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeliveryCounts {
+    /// To be tried again.
+    pub waiting: u64,
+    /// Given up.
+    pub dead: u64,
+}
+
+impl Tx<'_> {
+    /// Makes an endpoint.
+    pub fn create_webhook(&mut self, new: &NewWebhook) -> Result<WebhookRecord, CatalogError> {
+        let last = super::changes::last_seq(self.conn())?;
+        let after = new.after.unwrap_or(last);
+        if after > last {
+            return Err(CatalogError::invalid("after", format!("a sequence number up to {last}"), after.to_string()));
+        }
+        let secrets = [WebhookSecret { secret: new.secret.clone(), until: None }];
+        self.conn()
+            .prepare_cached(
+                "INSERT INTO webhooks (webhook_id, url, kinds, description, state, secrets, cursor, created_at, updated_at)
+                 VALUES (?1, ?2, ?3, ?4, 'active', ?5, ?6, ?7, ?7)",
+            )?
+            .execute(params![
+                new.id,
+                new.url,
+                to_json("kinds", &new.kinds)?,
+                new.description,
+                to_json("secrets", &secrets)?,
+                to_i64(after),
+                self.now()
+            ])?;
+        self.expect_webhook(&new.id)
+    }
+
+    /// An endpoint as this transaction sees it.
+    pub fn expect_webhook(&self, id: &str) -> Result<WebhookRecord, CatalogError> {
+        webhook(self.conn(), id)?.ok_or_else(|| CatalogError::UnknownWebhook { webhook_id: id.into() })
+    }
+
+    /// An endpoint by its key.
+    pub fn webhook_of(&self, key: u64) -> Result<Option<WebhookRecord>, CatalogError> {
+        let mut statement = self.conn().prepare_cached(&format!("{WEBHOOK} WHERE webhook_key = ?1"))?;
+        let mut rows = statement.query([to_i64(key)])?;
+        rows.next()?.map(read_webhook).transpose()
+    }
+
+    /// How many endpoints there are.
+    pub fn count_webhooks(&self) -> Result<u64, CatalogError> {
+        Ok(to_u64(self.conn().query_row("SELECT count(*) FROM webhooks", [], |row| row.get(0))?))
+    }
+
+    /// Writes all of an endpoint but how far it has come.
+    pub fn set_webhook(&mut self, record: &WebhookRecord) -> Result<WebhookRecord, CatalogError> {
+        self.conn()
+            .prepare_cached(
+                "UPDATE webhooks SET url = ?2, kinds = ?3, description = ?4, state = ?5, reason = ?6, secrets = ?7,
+                     updated_at = ?8 WHERE webhook_key = ?1",
+            )?
+            .execute(params![
+                to_i64(record.key),
+                record.url,
+                to_json("kinds", &record.kinds)?,
+                record.description,
+                record.state.as_str(),
+                record.reason,
+                to_json("secrets", &record.secrets)?,
+                self.now()
+            ])?;
+        self.expect_webhook(&record.id)
+    }
+
+    /// Removes an endpoint with its deliveries.
+    pub fn delete_webhook(&mut self, id: &str) -> Result<(), CatalogError> {
+        let record = self.expect_webhook(id)?;
+        self.conn().prepare_cached("DELETE FROM webhooks WHERE webhook_key = ?1")?.execute([to_i64(record.key)])?;
+        Ok(())
+    }
+
+    /// Changes up to `cursor` were taken, or are kept as deliveries; `missed` of them the log had lost.
+    pub fn advance_webhook(&mut self, key: u64, cursor: u64, missed: u64) -> Result<(), CatalogError> {
+        self.conn()
+            .prepare_cached(
+                "UPDATE webhooks SET cursor = ?2, missed = missed + ?3 WHERE webhook_key = ?1 AND cursor < ?2",
+            )?
+            .execute([key, cursor, missed].map(to_i64))?;
+        Ok(())
+    }
+
+    /// Keeps a delivery as it is now; of an endpoint that is gone none.
+    pub fn put_delivery(&mut self, key: u64, delivery: &Delivery) -> Result<(), CatalogError> {
+        let error = delivery.error.as_ref().map(|error| error.chars().take(ERROR_CHARS).collect::<String>());
+        self.conn()
+            .prepare_cached(
+                "INSERT INTO deliveries (webhook_key, seq, product_id, kind, body, state, attempts, first_unix, next_unix, status,
+                                         error)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
+                 WHERE EXISTS (SELECT 1 FROM webhooks WHERE webhook_key = ?1)
+                 ON CONFLICT (webhook_key, seq) DO UPDATE SET state = ?6, attempts = ?7, first_unix = ?8, next_unix = ?9,
+                     status = ?10, error = ?11",
+            )?
+            .execute(params![
+                to_i64(key),
+                to_i64(delivery.seq),
+                delivery.product_id,
+                delivery.kind.as_str(),
+                delivery.body,
+                delivery.is_dead,
+                delivery.attempts,
+                delivery.first_unix,
+                delivery.next_unix,
+                delivery.status,
+                error
+            ])?;
+        Ok(())
+    }
+
+    /// A delivery was taken.
+    pub fn end_delivery(&mut self, key: u64, seq: u64) -> Result<(), CatalogError> {
+        self.conn()
+            .prepare_cached("DELETE FROM deliveries WHERE webhook_key = ?1 AND seq = ?2")?
+            .execute([key, seq].map(to_i64))?;
+        Ok(())
+    }
+
+    /// Changes up to `cursor` are in that stream of JetStream.
+    pub fn set_published(&mut self, stream: &str, cursor: u64) -> Result<(), CatalogError> {
+        self.conn()
+            .prepare_cached(
+                "INSERT INTO published (stream, cursor) VALUES (?1, ?2) ON CONFLICT (stream) DO UPDATE SET cursor = ?2",
+            )?
+            .execute(params![stream, to_i64(cursor)])?;
+        Ok(())
+    }
+
+    /// Lets dead deliveries be sent again, as if for the first time: one, or all, at most `limit`; gives how many.
+    pub fn revive_deliveries(&mut self, key: u64, seq: Option<u64>, limit: usize) -> Result<usize, CatalogError> {
+        let revived = self
+            .conn()
+            .prepare_cached(
+                "UPDATE deliveries SET state = 0, attempts = 0, first_unix = ?3, next_unix = ?3
+                 WHERE webhook_key = ?1 AND seq IN
+                     (SELECT seq FROM deliveries WHERE webhook_key = ?1 AND state = 1 AND (?2 IS NULL OR seq = ?2) LIMIT ?4)",
+            )?
+            .execute(params![to_i64(key), seq.map(to_i64), self.now_unix(), to_i64(limit as u64)])?;
+        Ok(revived)
+    }
+}
+
+/// How far a stream of JetStream has come.
+pub(super) fn published(conn: &Connection, stream: &str) -> Result<u64, CatalogError> {
+    let sql = "SELECT cursor FROM published WHERE stream = ?1";
+    let cursor: Option<i64> = conn.prepare_cached(sql)?.query_row([stream], |row| row.get(0)).optional()?;
+    Ok(to_u64(cursor.unwrap_or(0)))
+}
+
+const WEBHOOK: &str = "SELECT webhook_key, webhook_id, url, kinds, description, state, reason, secrets, cursor, missed,
+                              created_at, updated_at FROM webhooks";
+
+fn read_webhook(row: &Row<'_>) -> Result<WebhookRecord, CatalogError> {
+    let id: String = row.get(1)?;
+    let json = |at: usize| row.get::<_, String>(at);
+    let whose = |part: &str| format!("{part} of webhook {id}");
+    Ok(WebhookRecord {
+        key: to_u64(row.get(0)?),
+        url: row.get(2)?,
+        kinds: from_json(&json(3)?, || whose("kinds"))?,
+        description: row.get(4)?,
+        state: from_json(&format!("{:?}", json(5)?), || whose("state"))?,
+        reason: row.get(6)?,
+        secrets: from_json(&json(7)?, || whose("secrets"))?,
+        cursor: to_u64(row.get(8)?),
+        missed: to_u64(row.get(9)?),
+        created_at: row.get(10)?,
+        updated_at: row.get(11)?,
+        id,
+    })
+}
+
+/// An endpoint by its id.
+pub(super) fn webhook(conn: &Connection, id: &str) -> Result<Option<WebhookRecord>, CatalogError> {
+    let mut statement = conn.prepare_cached(&format!("{WEBHOOK} WHERE webhook_id = ?1"))?;
+    let mut rows = statement.query([id])?;
+    rows.next()?.map(read_webhook).transpose()
+}
+
+/// All endpoints: there are few.
+pub(super) fn webhooks(conn: &Connection) -> Result<Vec<WebhookRecord>, CatalogError> {
+    let mut statement = conn.prepare_cached(&format!("{WEBHOOK} ORDER BY webhook_key"))?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read_webhook(row)?);
+    }
+    Ok(found)
+}
+
+/// How many deliveries an endpoint has not taken.
+pub(super) fn delivery_counts(conn: &Connection, key: u64) -> Result<DeliveryCounts, CatalogError> {
+    let sql = "SELECT count(*) FILTER (WHERE state = 0), count(*) FILTER (WHERE state = 1) FROM deliveries
+               WHERE webhook_key = ?1";
+    Ok(conn.prepare_cached(sql)?.query_row([to_i64(key)], |row| {
+        Ok(DeliveryCounts { waiting: row.get(0).map(to_u64)?, dead: row.get(1).map(to_u64)? })
+    })?)
+}
+
+const DELIVERY: &str =
+    "SELECT seq, product_id, kind, body, state, attempts, first_unix, next_unix, status, error FROM deliveries d";
+
+fn read_delivery(row: &Row<'_>) -> Result<Delivery, CatalogError> {
+    Ok(Delivery {
+        seq: row.get(0).map(to_u64)?,
+        product_id: row.get(1)?,
+        kind: row.get::<_, String>(2)?.parse()?,
+        body: row.get(3)?,
+        is_dead: row.get::<_, i64>(4)? == 1,
+        attempts: row.get(5)?,
+        first_unix: row.get(6)?,
+        next_unix: row.get(7)?,
+        status: row.get(8)?,
+        error: row.get(9)?,
+    })
+}
+
+/// Deliveries after the change `after` in the order of their changes, all or those of one state, at most `limit`.
+pub(super) fn deliveries(
+    conn: &Connection,
+    key: u64,
+    dead: Option<bool>,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Delivery>, CatalogError> {
+    let sql =
+        format!("{DELIVERY} WHERE webhook_key = ?1 AND seq > ?2 AND (?3 IS NULL OR state = ?3) ORDER BY seq LIMIT ?4");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![to_i64(key), to_i64(after), dead, super::read::page(limit)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read_delivery(row)?);
+    }
+    Ok(found)
+}
+
+/// Deliveries that are to be sent at `now`, of each product the first only, at most `limit`; and when the next one is, where
+/// none is now.
+pub(super) fn due_deliveries(
+    conn: &Connection,
+    key: u64,
+    now: i64,
+    limit: usize,
+) -> Result<(Vec<Delivery>, Option<i64>), CatalogError> {
+    let first = "state = 0 AND (product_id IS NULL OR NOT EXISTS (
+                     SELECT 1 FROM deliveries e INDEXED BY deliveries_product
+                     WHERE e.webhook_key = d.webhook_key AND e.product_id = d.product_id AND e.seq < d.seq AND e.state = 0))";
+    let sql = format!(
+        "{DELIVERY} INDEXED BY deliveries_due WHERE webhook_key = ?1 AND next_unix <= ?2 AND {first} ORDER BY next_unix LIMIT ?3"
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![to_i64(key), now, super::read::page(limit)])?;
+    let mut due = Vec::new();
+    while let Some(row) = rows.next()? {
+        due.push(read_delivery(row)?);
+    }
+    if !due.is_empty() {
+        return Ok((due, None));
+    }
+    let sql = format!(
+        "SELECT next_unix FROM deliveries d INDEXED BY deliveries_due WHERE webhook_key = ?1 AND {first} ORDER BY next_unix LIMIT 1"
+    );
+    Ok((due, conn.prepare_cached(&sql)?.query_row([to_i64(key)], |row| row.get(0)).optional()?))
+}
+
+/// Whether a delivery of the product waits.
+pub(super) fn is_waiting(conn: &Connection, key: u64, product_id: &str) -> Result<bool, CatalogError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_product
+               WHERE webhook_key = ?1 AND product_id = ?2 AND state = 0)";
+    Ok(conn.prepare_cached(sql)?.query_row(params![to_i64(key), product_id], |row| row.get(0))?)
+}
