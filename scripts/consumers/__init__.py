@@ -1,0 +1,1 @@
+"""Examples of catalogs that keep a copy of what the service knows."""
