@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 # By product: metadata, attributes, corrections, sequence number, images in their order.
 Copy = dict[str, tuple[Any, Any, Any, int, list[Any]]]
 

@@ -51,6 +51,7 @@ const MESSAGE: &str = "message features {
     optional group embedding (LIST) { repeated group list { required float element; } }
     required int32 images;
     optional binary model_version (STRING);
+    optional int64 created_at (TIMESTAMP(MILLIS, true));
     required int64 updated_at (TIMESTAMP(MILLIS, true));
     required int64 seq;
     required boolean deleted;
@@ -73,7 +74,9 @@ pub struct ItemFeatures {
     embedding: Option<Embedding>,
     images: i32,
     model_version: Option<String>,
-    /// Milliseconds since 1970, UTC.
+    /// When it came into the catalog: milliseconds since 1970, UTC.
+    created_at: Option<i64>,
+    /// When it last changed, so too.
     updated_at: i64,
     seq: u64,
     deleted: bool,
@@ -93,6 +96,7 @@ impl ItemFeatures {
                     embedding: None,
                     images: 0,
                     model_version: None,
+                    created_at: None,
                     updated_at: milliseconds(&at),
                     seq,
                     deleted: true,
@@ -114,6 +118,7 @@ impl ItemFeatures {
             attributes,
             embedding,
             images,
+            created_at: Some(milliseconds(&product.created_at)),
             updated_at: milliseconds(&product.updated_at),
             seq: product.seq,
             deleted: false,
@@ -199,6 +204,7 @@ impl<W: Write + Send> FeaturesWriter<W> {
         group.embeddings(items)?;
         group.required::<Int32Type>(items.iter().map(|item| item.images))?;
         group.optional_texts(items.iter().map(|item| item.model_version.as_ref()))?;
+        group.optional::<Int64Type>(items.iter().map(|item| item.created_at))?;
         group.required::<Int64Type>(items.iter().map(|item| item.updated_at))?;
         group.required::<Int64Type>(items.iter().map(|item| i64::try_from(item.seq).unwrap_or(i64::MAX)))?;
         group.required::<BoolType>(items.iter().map(|item| item.deleted))?;

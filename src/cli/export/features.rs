@@ -1,7 +1,8 @@
 //! `vitrine export features`: a folder of Parquet that grows by a partition whenever it is run, with what changed since.
 //!
 //! `OUT/cursor=<seq>/part-00000.parquet`, ..., and `_features.json` beside the parts. Of partitions from the newest on that is
-//! full, the newest that has a product counts, and in it the row with the largest `seq`; one that says `deleted` ends it.
+//! full, the row of a product with the largest `seq` counts, of equal ones that in the newest partition; one that says `deleted`
+//! ends it.
 
 use super::{CliError, store};
 use crate::catalog::{CatalogReader, CopiedTo};
