@@ -306,6 +306,10 @@ impl Default for JobSettings {
     }
 }
 
+fn replicas(text: &str) -> Result<u8, String> {
+    text.parse().ok().filter(|count| [1, 3, 5].contains(count)).ok_or_else(|| "expected 1, 3 or 5".to_owned())
+}
+
 #[allow(clippy::unnecessary_wraps)] // As clap takes it.
 fn file_access(folders: &str) -> Result<FileAccess, String> {
     Ok(FileAccess::Below(std::env::split_paths(folders).filter(|path| !path.as_os_str().is_empty()).collect()))
@@ -359,7 +363,8 @@ pub struct WebhookSettings {
     #[arg(long, env = "VITRINE_WEBHOOK_RETRY_S", default_value_t = Self::default().webhook_retry_s, value_parser = seconds())]
     pub webhook_retry_s: u64,
     /// Time for which it is sent again, in seconds; then it is listed as dead, and sent again when somebody asks for it
-    #[arg(long, env = "VITRINE_WEBHOOK_GIVE_UP_S", default_value_t = Self::default().webhook_give_up_s)]
+    #[arg(long, env = "VITRINE_WEBHOOK_GIVE_UP_S", default_value_t = Self::default().webhook_give_up_s,
+          value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub webhook_give_up_s: u64,
 }
 
@@ -403,7 +408,7 @@ pub struct NatsSettings {
     pub nats_subject: String,
     /// Servers that keep the stream, where it is made
     #[arg(long, env = "VITRINE_NATS_REPLICAS", default_value_t = Self::default().nats_replicas,
-          value_parser = clap::value_parser!(u8).range(1..=5))]
+          value_parser = replicas)]
     pub nats_replicas: u8,
 }
 

@@ -328,7 +328,8 @@ impl Tx<'_> {
                     .execute(params![to_i64(key), to_i64(row.row), to_i64(row.line), product_id, image_id, uri])?;
             } else {
                 counts.failed += 1;
-                let detail = format!("line {line} has the same product_id and image_id, and another photo");
+                let earlier = if line > 0 { format!("line {line}") } else { "an earlier row".to_owned() };
+                let detail = format!("{earlier} has the same product_id and image_id, and another photo");
                 let fault = RowFault { cause: "duplicate id".into(), detail, attempts: 0, retryable: false };
                 self.add_failed(key, row, (Some(product_id), image_id.as_deref()), &fault)?;
             }
@@ -424,8 +425,9 @@ impl Tx<'_> {
             let waits: bool = self
                 .conn()
                 .prepare_cached(
-                    "SELECT EXISTS (SELECT 1 FROM job_rows WHERE job_key = ?1 AND product_id = ?2
-                                    AND uri IS NOT NULL AND state = 0)",
+                    // As the index of images has it, or it would not be used.
+                    "SELECT EXISTS (SELECT 1 FROM job_rows INDEXED BY job_rows_image WHERE job_key = ?1 AND product_id = ?2
+                                    AND uri IS NOT NULL AND state != 3 AND state = 0)",
                 )?
                 .query_row(params![to_i64(key), product_id], |row| row.get(0))?;
             // Another row is still to bring it, with all that the job says of it.
@@ -483,7 +485,7 @@ impl Tx<'_> {
     /// Orders that failed rows of a job wait again, where there is something to fetch; false when there are none.
     pub fn order_retry(&mut self, key: u64) -> Result<bool, CatalogError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM job_rows INDEXED BY job_rows_failed
-                                  WHERE job_key = ?1 AND state = 4 AND uri IS NOT NULL)";
+                                  WHERE job_key = ?1 AND state = 4 AND (uri IS NOT NULL OR cause = 'unknown product'))";
         let any: bool = self.conn().prepare_cached(sql)?.query_row([to_i64(key)], |row| row.get(0))?;
         self.conn().execute("UPDATE jobs SET is_retried = ?2 WHERE job_key = ?1", params![to_i64(key), any])?;
         Ok(any)
@@ -501,7 +503,7 @@ impl Tx<'_> {
                 "UPDATE job_rows SET state = 0, cause = NULL, detail = NULL, retryable = 0
                  WHERE job_key = ?1 AND row IN
                      (SELECT row FROM job_rows INDEXED BY job_rows_failed
-                      WHERE job_key = ?1 AND state = 4 AND uri IS NOT NULL LIMIT ?2)",
+                      WHERE job_key = ?1 AND state = 4 AND (uri IS NOT NULL OR cause = 'unknown product') LIMIT ?2)",
             )?
             .execute(params![to_i64(key), to_i64(limit as u64)])?;
         let is_full = again == limit;

@@ -58,7 +58,7 @@ pub use records::{
     StoredImage,
 };
 pub use states::{CopiedTo, ProductState, ProductStates};
-pub use webhooks::{Delivery, DeliveryCounts, NewWebhook, WebhookRecord, WebhookSecret, WebhookState};
+pub use webhooks::{Delivery, DeliveryCounts, DeliveryState, NewWebhook, WebhookRecord, WebhookSecret, WebhookState};
 pub use write::{AfterCommit, Observer, Once, Tx};
 
 use crate::analyzer::Analysis;
@@ -387,6 +387,11 @@ impl Catalog {
         limit: usize,
     ) -> Result<(Vec<Delivery>, Option<i64>), CatalogError> {
         self.read(|conn| webhooks::due_deliveries(conn, key, now_unix, limit))
+    }
+
+    /// How many deliveries of an endpoint wait.
+    pub fn count_waiting_deliveries(&self, key: u64) -> Result<u64, CatalogError> {
+        self.read(|conn| webhooks::count_waiting(conn, key))
     }
 
     /// Whether an earlier delivery of a product to an endpoint waits.

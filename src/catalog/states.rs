@@ -54,6 +54,8 @@ pub struct ProductStates {
     pub more: bool,
     /// Of the first change that is kept: of products that were deleted before, nothing is known.
     pub first: u64,
+    /// Of the last change there is: a copy beyond it is of a catalog that was put back since.
+    pub last: u64,
 }
 
 /// States that a copy lacks, some `limit` of them; of an empty one where there is none. Where another model's analyses are shown
@@ -84,6 +86,7 @@ pub(super) fn states(conn: &Connection, copy: Option<&CopiedTo>, limit: usize) -
         copied_to,
         more: end.is_some(),
         first: changes::first_seq(conn)?,
+        last,
     })
 }
 

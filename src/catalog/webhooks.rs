@@ -5,6 +5,8 @@ use super::codec::{from_json, to_i64, to_json, to_u64};
 use super::{CatalogError, ChangeKind, Tx};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 /// Longest reason of a failed attempt, in characters.
@@ -78,7 +80,7 @@ pub struct WebhookRecord {
 }
 
 /// An endpoint that is to be.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewWebhook {
     /// UUID.
     pub id: String,
@@ -105,8 +107,8 @@ pub struct Delivery {
     pub kind: ChangeKind,
     /// The record, as it is sent.
     pub body: String,
-    /// Nothing tries it any more by itself.
-    pub is_dead: bool,
+    /// Whether it is sent again by itself.
+    pub state: DeliveryState,
     /// How often it was sent.
     pub attempts: u32,
     /// Unix seconds: when it was first to be sent.
@@ -117,6 +119,46 @@ pub struct Delivery {
     pub status: Option<u16>,
     /// Why the last attempt failed.
     pub error: Option<String>,
+}
+
+/// Whether a change is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryState {
+    /// By itself, at its time.
+    Waiting,
+    /// By itself, when the earlier change of its product that it waits behind is through.
+    Behind,
+    /// Once somebody asks for it.
+    Dead,
+    /// As a dead one, and when the endpoint takes anything again: it died while that took nothing.
+    Held,
+}
+
+/// When a delivery is to be sent that waits behind another.
+const BEHIND: i64 = i64::MAX;
+
+impl DeliveryState {
+    fn code(self) -> i64 {
+        match self {
+            Self::Waiting | Self::Behind => 0,
+            Self::Dead => 1,
+            Self::Held => 2,
+        }
+    }
+
+    fn of(code: i64, next_unix: i64) -> Self {
+        match code {
+            0 if next_unix == BEHIND => Self::Behind,
+            0 => Self::Waiting,
+            1 => Self::Dead,
+            _ => Self::Held,
+        }
+    }
+
+    /// Whether it was given up.
+    pub fn is_dead(self) -> bool {
+        matches!(self, Self::Dead | Self::Held)
+    }
 }
 
 /// How many deliveries an endpoint has not taken.
@@ -164,6 +206,11 @@ impl Tx<'_> {
         let mut statement = self.conn().prepare_cached(&format!("{WEBHOOK} WHERE webhook_key = ?1"))?;
         let mut rows = statement.query([to_i64(key)])?;
         rows.next()?.map(read_webhook).transpose()
+    }
+
+    /// How many deliveries an endpoint has not taken.
+    pub fn delivery_counts_of(&self, id: &str) -> Result<DeliveryCounts, CatalogError> {
+        delivery_counts(self.conn(), self.expect_webhook(id)?.key)
     }
 
     /// How many endpoints there are.
@@ -226,10 +273,10 @@ impl Tx<'_> {
                 delivery.product_id,
                 delivery.kind.as_str(),
                 delivery.body,
-                delivery.is_dead,
+                delivery.state.code(),
                 delivery.attempts,
                 delivery.first_unix,
-                delivery.next_unix,
+                if delivery.state == DeliveryState::Behind { BEHIND } else { delivery.next_unix },
                 delivery.status,
                 error
             ])?;
@@ -241,6 +288,34 @@ impl Tx<'_> {
         self.conn()
             .prepare_cached("DELETE FROM deliveries WHERE webhook_key = ?1 AND seq = ?2")?
             .execute([key, seq].map(to_i64))?;
+        Ok(())
+    }
+
+    /// Of each of these products the first delivery that waits is to be sent now, where it was behind one that is through.
+    pub fn call_up_deliveries(&mut self, key: u64, products: &BTreeSet<String>) -> Result<(), CatalogError> {
+        for product_id in products {
+            self.conn()
+                .prepare_cached(
+                    "UPDATE deliveries SET next_unix = ?3 WHERE webhook_key = ?1 AND next_unix = ?4 AND seq =
+                         (SELECT min(seq) FROM deliveries INDEXED BY deliveries_product
+                          WHERE webhook_key = ?1 AND product_id = ?2 AND state = 0)",
+                )?
+                .execute(params![to_i64(key), product_id, self.now_unix(), BEHIND])?;
+        }
+        Ok(())
+    }
+
+    /// Lets all deliveries that wait for their time be sent now, as if for the first time, and with them those that died while the
+    /// endpoint took nothing.
+    pub fn hurry_deliveries(&mut self, key: u64) -> Result<(), CatalogError> {
+        self.conn()
+            .prepare_cached(
+                "UPDATE deliveries INDEXED BY deliveries_due
+                 SET first_unix = ?2, next_unix = CASE WHEN next_unix < ?3 THEN ?2 ELSE next_unix END
+                 WHERE webhook_key = ?1 AND state = 0",
+            )?
+            .execute(params![to_i64(key), self.now_unix(), BEHIND])?;
+        self.revive(key, "state = 2", None, usize::MAX)?;
         Ok(())
     }
 
@@ -256,15 +331,46 @@ impl Tx<'_> {
 
     /// Lets dead deliveries be sent again, as if for the first time: one, or all, at most `limit`; gives how many.
     pub fn revive_deliveries(&mut self, key: u64, seq: Option<u64>, limit: usize) -> Result<usize, CatalogError> {
-        let revived = self
+        self.revive(key, "state != 0", seq, limit)
+    }
+
+    fn revive(&mut self, key: u64, which: &str, seq: Option<u64>, limit: usize) -> Result<usize, CatalogError> {
+        let sql = format!(
+            "UPDATE deliveries SET state = 0, attempts = 0, first_unix = ?3, next_unix = ?5
+             WHERE webhook_key = ?1 AND seq IN
+                 (SELECT seq FROM deliveries INDEXED BY deliveries_dead
+                  WHERE webhook_key = ?1 AND state != 0 AND {which} AND (?2 IS NULL OR seq = ?2) LIMIT ?4)
+             RETURNING product_id, seq"
+        );
+        let revived: Vec<(Option<String>, u64)> = self
+            .conn()
+            .prepare_cached(&sql)?
+            .query_map(params![to_i64(key), seq.map(to_i64), self.now_unix(), to_i64(limit as u64), BEHIND], |row| {
+                Ok((row.get(0)?, row.get(1).map(to_u64)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        // The first of each product goes, the others behind it.
+        let products = revived.iter().filter_map(|(product_id, _)| product_id.clone()).collect();
+        self.call_up_deliveries(key, &products)?;
+        for (_, seq) in revived.iter().filter(|(product_id, _)| product_id.is_none()) {
+            self.conn()
+                .prepare_cached("UPDATE deliveries SET next_unix = ?3 WHERE webhook_key = ?1 AND seq = ?2")?
+                .execute([to_i64(key), to_i64(*seq), self.now_unix()])?;
+        }
+        Ok(revived.len())
+    }
+
+    /// Removes dead deliveries of changes that were first sent before `time`, at most `limit`; true when there may be more.
+    pub fn drop_deliveries(&mut self, time: OffsetDateTime, limit: usize) -> Result<bool, CatalogError> {
+        let dropped = self
             .conn()
             .prepare_cached(
-                "UPDATE deliveries SET state = 0, attempts = 0, first_unix = ?3, next_unix = ?3
-                 WHERE webhook_key = ?1 AND seq IN
-                     (SELECT seq FROM deliveries WHERE webhook_key = ?1 AND state = 1 AND (?2 IS NULL OR seq = ?2) LIMIT ?4)",
+                "DELETE FROM deliveries WHERE (webhook_key, seq) IN
+                     (SELECT webhook_key, seq FROM deliveries INDEXED BY deliveries_dead
+                      WHERE state != 0 AND first_unix < ?1 LIMIT ?2)",
             )?
-            .execute(params![to_i64(key), seq.map(to_i64), self.now_unix(), to_i64(limit as u64)])?;
-        Ok(revived)
+            .execute([time.unix_timestamp(), to_i64(limit as u64)])?;
+        Ok(dropped == limit)
     }
 }
 
@@ -318,11 +424,15 @@ pub(super) fn webhooks(conn: &Connection) -> Result<Vec<WebhookRecord>, CatalogE
 
 /// How many deliveries an endpoint has not taken.
 pub(super) fn delivery_counts(conn: &Connection, key: u64) -> Result<DeliveryCounts, CatalogError> {
-    let sql = "SELECT count(*) FILTER (WHERE state = 0), count(*) FILTER (WHERE state = 1) FROM deliveries
-               WHERE webhook_key = ?1";
-    Ok(conn.prepare_cached(sql)?.query_row([to_i64(key)], |row| {
-        Ok(DeliveryCounts { waiting: row.get(0).map(to_u64)?, dead: row.get(1).map(to_u64)? })
-    })?)
+    let sql = "SELECT count(*) FROM deliveries INDEXED BY deliveries_dead WHERE webhook_key = ?1 AND state != 0";
+    let dead = conn.prepare_cached(sql)?.query_row([to_i64(key)], |row| row.get(0).map(to_u64))?;
+    Ok(DeliveryCounts { waiting: count_waiting(conn, key)?, dead })
+}
+
+/// How many deliveries of an endpoint wait.
+pub(super) fn count_waiting(conn: &Connection, key: u64) -> Result<u64, CatalogError> {
+    let sql = "SELECT count(*) FROM deliveries INDEXED BY deliveries_due WHERE webhook_key = ?1 AND state = 0";
+    Ok(conn.prepare_cached(sql)?.query_row([to_i64(key)], |row| row.get(0).map(to_u64))?)
 }
 
 const DELIVERY: &str =
@@ -334,7 +444,7 @@ fn read_delivery(row: &Row<'_>) -> Result<Delivery, CatalogError> {
         product_id: row.get(1)?,
         kind: row.get::<_, String>(2)?.parse()?,
         body: row.get(3)?,
-        is_dead: row.get::<_, i64>(4)? == 1,
+        state: DeliveryState::of(row.get(4)?, row.get(7)?),
         attempts: row.get(5)?,
         first_unix: row.get(6)?,
         next_unix: row.get(7)?,
@@ -351,10 +461,14 @@ pub(super) fn deliveries(
     after: u64,
     limit: usize,
 ) -> Result<Vec<Delivery>, CatalogError> {
-    let sql =
-        format!("{DELIVERY} WHERE webhook_key = ?1 AND seq > ?2 AND (?3 IS NULL OR state = ?3) ORDER BY seq LIMIT ?4");
+    let which = match dead {
+        None => "",
+        Some(false) => "AND state = 0",
+        Some(true) => "AND state != 0",
+    };
+    let sql = format!("{DELIVERY} WHERE webhook_key = ?1 AND seq > ?2 {which} ORDER BY seq LIMIT ?3");
     let mut statement = conn.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![to_i64(key), to_i64(after), dead, super::read::page(limit)])?;
+    let mut rows = statement.query(params![to_i64(key), to_i64(after), super::read::page(limit)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         found.push(read_delivery(row)?);
@@ -370,11 +484,8 @@ pub(super) fn due_deliveries(
     now: i64,
     limit: usize,
 ) -> Result<(Vec<Delivery>, Option<i64>), CatalogError> {
-    let first = "state = 0 AND (product_id IS NULL OR NOT EXISTS (
-                     SELECT 1 FROM deliveries e INDEXED BY deliveries_product
-                     WHERE e.webhook_key = d.webhook_key AND e.product_id = d.product_id AND e.seq < d.seq AND e.state = 0))";
     let sql = format!(
-        "{DELIVERY} INDEXED BY deliveries_due WHERE webhook_key = ?1 AND next_unix <= ?2 AND {first} ORDER BY next_unix LIMIT ?3"
+        "{DELIVERY} INDEXED BY deliveries_due WHERE webhook_key = ?1 AND state = 0 AND next_unix <= ?2 ORDER BY next_unix, seq LIMIT ?3"
     );
     let mut statement = conn.prepare_cached(&sql)?;
     let mut rows = statement.query(params![to_i64(key), now, super::read::page(limit)])?;
@@ -385,10 +496,9 @@ pub(super) fn due_deliveries(
     if !due.is_empty() {
         return Ok((due, None));
     }
-    let sql = format!(
-        "SELECT next_unix FROM deliveries d INDEXED BY deliveries_due WHERE webhook_key = ?1 AND {first} ORDER BY next_unix LIMIT 1"
-    );
-    Ok((due, conn.prepare_cached(&sql)?.query_row([to_i64(key)], |row| row.get(0)).optional()?))
+    let sql = "SELECT min(next_unix) FROM deliveries INDEXED BY deliveries_due
+               WHERE webhook_key = ?1 AND state = 0 AND next_unix < ?2";
+    Ok((due, conn.prepare_cached(sql)?.query_row([to_i64(key), BEHIND], |row| row.get(0))?))
 }
 
 /// Whether a delivery of the product waits.

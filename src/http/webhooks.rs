@@ -189,13 +189,14 @@ pub(super) async fn rotate_secret(
     State(app): State<App>,
     Path(id): Path<String>,
     write: Write<SecretJson>,
-) -> Result<Json<Webhook>, Problem> {
+) -> Result<Response, Problem> {
     let SecretJson { secret, overlap_s } = write.value;
     let overlap_s = overlap_s.unwrap_or(DEFAULT_OVERLAP_S);
     if overlap_s > MAX_OVERLAP_S {
         return Err(Problem::invalid("overlap_s", format!("at most {MAX_OVERLAP_S}"), overlap_s));
     }
-    Ok(Json(app.service.rotate_webhook_secret(&id, secret, Duration::from_secs(overlap_s)).await?))
+    let overlap = Duration::from_secs(overlap_s);
+    Ok(answer(app.service.rotate_webhook_secret(&id, secret, overlap, write.once).await?))
 }
 
 /// Changes that a webhook has not taken

@@ -71,6 +71,9 @@ impl Core {
             {
                 return Err(ServiceError::BeforeLog { after: copied.deleted_seq, first: page.first });
             }
+            if let Some(copied) = copied.as_ref().filter(|copied| copied.seq > page.last) {
+                return Err(ServiceError::BeyondLog { after: copied.seq, last: page.last });
+            }
             let version = &page.copied_to.model_version;
             // Switched to another model on the way: the rest is the next page's.
             let is_switched = copied.as_ref().is_some_and(|copied| copied.model_version != *version);

@@ -84,6 +84,9 @@ impl Core {
     fn to_publish(&self, after: u64) -> Result<(Vec<Change>, u64), ServiceError> {
         let limits = SliceLimits { changes: AT_ONCE, bytes: AT_ONCE_BYTES, ..SliceLimits::default() };
         let slice = self.catalog.changes_slice(after, &[], limits)?;
+        if after > slice.last {
+            return Err(ServiceError::BeyondLog { after, last: slice.last });
+        }
         if after + 1 < slice.first {
             tracing::error!(after, first = slice.first, "changes were dropped from the log before they were published");
         }

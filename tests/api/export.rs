@@ -191,6 +191,14 @@ async fn features_of_products_come_as_parquet_and_later_what_changed() {
     let ids: Vec<&str> = written.iter().map(|row| row["item_id"].as_str().unwrap()).collect();
     assert_eq!((ids, &about["is_full"]), (vec!["c", "b", "a"], &object!(true)));
     assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2);
+    // Another catalog's changes are no continuation.
+    let Some(other) = start().await else { return };
+    other.product("x").await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vitrine"));
+    command.args(["export", "features", "--out"]).arg(out.path()).arg("--data-dir").arg(other.data());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("another folder"), "{output:?}");
     problem(server.get("/v1/export/features?cursor=x"), 400, "invalid-cursor").await;
     problem(server.get("/v1/export/features?limit=0"), 400, "invalid-parameter").await;
 }

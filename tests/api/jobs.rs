@@ -486,6 +486,13 @@ async fn rows_without_a_photo_say_something_of_products_that_are_there() {
     problem(server.get("/v1/products/gone"), 404, "unknown-product").await;
     let again = job(&server, scores.to_owned()).await;
     assert_eq!(counts(&ended(&server, &again).await), [5, 0, 3, 0, 2]);
+    // Once it is there, what was said of it can be tried again.
+    server.product("gone").await;
+    json(server.post(&format!("/v1/jobs/{}/retry", made["id"].as_str().unwrap())), 200).await;
+    assert_eq!(counts(&ended(&server, &made).await), [5, 4, 0, 0, 1]);
+    assert_eq!(json(server.get("/v1/products/gone"), 200).await["popularity"], 0.5);
+    let gone = server.request(reqwest::Method::DELETE, "/v1/products/gone").send().await.unwrap();
+    assert_eq!(gone.status(), 204);
     // A row with a photo brings the product that another speaks of.
     let files = files(&server);
     let uri = url::Url::from_file_path(files.join("1.jpg")).unwrap();

@@ -140,13 +140,18 @@ async fn changes_come_signed_and_in_order() {
     let signed = sent.iter().filter(|(headers, body)| is_signed(headers, body, SECRET)).count();
     assert_eq!(signed, 7);
     let (headers, _) = &sent[0];
-    assert_eq!(headers["content-type"], "application/cloudevents+json");
+    assert_eq!(
+        (&headers["content-type"], &headers["accept"]),
+        (&"application/cloudevents+json".parse().unwrap(), &"*/*".parse().unwrap())
+    );
     let source =
         feed.lines().next().map(|line| serde_json::from_str::<Value>(line).unwrap()["source"].clone()).unwrap();
     let catalog = source.as_str().unwrap().strip_prefix("urn:uuid:").unwrap().to_owned();
     assert!(headers["webhook-id"].to_str().unwrap().starts_with(&format!("msg_{catalog}_")));
-    // With another secret the old one signs for a while.
-    let rotated = json(server.post(&format!("/v1/webhooks/{id}/secret")).json(&object!({})), 200).await;
+    // With another secret the old one signs for a while; whoever asks twice gets one.
+    let rotate = || server.post(&format!("/v1/webhooks/{id}/secret")).header("idempotency-key", "r").json(&object!({}));
+    let rotated = json(rotate(), 200).await;
+    assert_eq!(json(rotate(), 200).await["secret"], rotated["secret"]);
     let secret = rotated["secret"].as_str().unwrap().to_owned();
     change(&server, "a", "4").await;
     receiver.wait_for(9).await;
@@ -183,44 +188,85 @@ async fn changes_come_signed_and_in_order() {
     until(|| async { json(server.get(&format!("/v1/webhooks/{id}")), 200).await["cursor"] == seq }).await;
 }
 
+fn refuses_bad(event: &Value) -> StatusCode {
+    if event["subject"] == "bad" { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_product_cannot_deliver_holds_up_no_other() {
-    let receiver = Receiver::start(|event| match event["subject"] == "bad" {
-        true => StatusCode::INTERNAL_SERVER_ERROR,
-        false => StatusCode::OK,
-    })
-    .await;
-    let Some(server) = start_giving_up(&receiver.address.to_string(), Duration::from_secs(4)).await else { return };
+    let receiver = Receiver::start(refuses_bad).await;
+    let Some(server) = start_fetching(&receiver.address.to_string(), 5_000).await else { return };
     let id = hook(&server, object!({"url": receiver.url()})).await;
+    change(&server, "bad", "1").await;
+    until(|| async { receiver.asked("bad") > 0 }).await;
     for title in ["1", "2"] {
-        change(&server, "bad", title).await;
         change(&server, "good", title).await;
+        change(&server, "bad", "2").await;
     }
     assert_eq!(titles(&receiver.wait_for(2).await, "good"), ["1", "2"]);
-    let path = format!("/v1/webhooks/{id}/deliveries");
     until(|| async { receiver.asked("bad") > 2 }).await;
+    let path = format!("/v1/webhooks/{id}/deliveries");
     let waiting = json(server.get(&path), 200).await["items"].clone();
-    assert_eq!((&waiting[0]["status"], &waiting[0]["product_id"]), (&object!(500), &object!("bad")));
-    // After the time for it (4 s here) they are given up, one after the other, and listed.
+    let told: Vec<_> =
+        waiting.as_array().unwrap().iter().map(|item| (&item["state"], &item["status"], &item["product_id"])).collect();
+    let [state, bad] = [object!("waiting"), object!("bad")];
+    assert_eq!(told, [(&state, &object!(500), &bad), (&state, &Value::Null, &bad)]);
+    // The one behind has no time of its own.
+    assert_eq!((&waiting[1]["next_at"], &waiting[1]["attempts"]), (&Value::Null, &object!(0)));
+    receiver.is_now(|_| StatusCode::OK);
+    assert_eq!(titles(&receiver.wait_for(4).await, "bad"), ["1", "2"]);
+    until(|| async { json(server.get(&path), 200).await["items"] == object!([]) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_taken_for_long_is_given_up_and_sent_again_on_request() {
+    let receiver = Receiver::start(refuses_bad).await;
+    let Some(server) = start_giving_up(&receiver.address.to_string(), Duration::from_secs(2)).await else { return };
+    let id = hook(&server, object!({"url": receiver.url()})).await;
+    change(&server, "bad", "1").await;
+    change(&server, "bad", "2").await;
+    let path = format!("/v1/webhooks/{id}/deliveries");
+    // One after the other, and listed.
     until(|| async { json(server.get(&format!("/v1/webhooks/{id}")), 200).await["dead"] == 2 }).await;
     let dead = json(server.get(&format!("{path}?state=dead&limit=1")), 200).await;
     assert_eq!((dead["items"].as_array().unwrap().len(), &dead["items"][0]["next_at"]), (1, &Value::Null));
     let rest = json(server.get(&format!("{path}?limit=1&cursor={}", dead["next_cursor"].as_str().unwrap())), 200).await;
     assert_eq!(rest["items"][0]["kind"], "product_upserted");
+    assert_eq!(json(server.get(&format!("{path}?state=waiting")), 200).await["items"], object!([]));
     // Its later changes go their way again.
     receiver.is_now(|_| StatusCode::OK);
     change(&server, "bad", "3").await;
-    assert_eq!(titles(&receiver.wait_for(3).await, "bad"), ["3"]);
+    assert_eq!(titles(&receiver.wait_for(1).await, "bad"), ["3"]);
     // And those that were given up, when somebody asks.
     let resend = server.post(&format!("/v1/webhooks/{id}/resend"));
     let one = json(resend.json(&object!({"seq": dead["items"][0]["seq"]})), 200).await;
     assert_eq!(one["resent"], 1);
     let all = json(server.post(&format!("/v1/webhooks/{id}/resend")).json(&object!({})), 200).await;
     assert!(all["resent"] == 1, "{all}");
-    assert_eq!(titles(&receiver.wait_for(5).await, "bad").len(), 3);
+    assert_eq!(titles(&receiver.wait_for(3).await, "bad").len(), 3);
     until(|| async { json(server.get(&path), 200).await["items"] == object!([]) }).await;
     problem(server.post(&format!("/v1/webhooks/{id}/resend")).json(&object!({"seq": 1})), 404, "unknown-delivery")
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_dies_while_nothing_is_taken_comes_when_something_is() {
+    let receiver = Receiver::start(|_| StatusCode::SERVICE_UNAVAILABLE).await;
+    let Some(server) = start_giving_up(&receiver.address.to_string(), Duration::from_secs(1)).await else { return };
+    let id = hook(&server, object!({"url": receiver.url()})).await;
+    for n in 0..100 {
+        change(&server, &format!("p{}", n % 10), &n.to_string()).await;
+    }
+    // Longer than anything is tried for, and never more than was begun with.
+    until(|| async { json(server.get(&format!("/v1/webhooks/{id}")), 200).await["dead"].as_u64().unwrap() > 5 }).await;
+    let told = json(server.get(&format!("/v1/webhooks/{id}")), 200).await;
+    assert!(told["dead"].as_u64().unwrap() + told["waiting"].as_u64().unwrap() <= 70, "{told}");
+    receiver.is_now(|_| StatusCode::OK);
+    let taken = receiver.wait_for(100).await;
+    for product in 0..10 {
+        let titles: Vec<usize> = titles(&taken, &format!("p{product}")).iter().map(|t| t.parse().unwrap()).collect();
+        assert_eq!(titles, (0..10).map(|round| round * 10 + product).collect::<Vec<_>>());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,15 +20,16 @@ CREATE TABLE deliveries (
     product_id  TEXT,                           -- later changes of it wait behind this one
     kind        TEXT NOT NULL,
     body        TEXT NOT NULL,                  -- the record, as it is sent
-    state       INTEGER NOT NULL,               -- 0 waits, 1 dead
+    state       INTEGER NOT NULL,               -- 0 waits, 1 dead, 2 dead while the endpoint took nothing at all
     attempts    INTEGER NOT NULL,
     first_unix  INTEGER NOT NULL,               -- seconds: when it was first to be sent
-    next_unix   INTEGER NOT NULL,               -- seconds: when it is to be sent again
+    next_unix   INTEGER NOT NULL,               -- seconds: when it is to be sent again; 2^63 - 1: behind an earlier one
     status      INTEGER,                        -- of the last answer
     error       TEXT,                           -- why the last attempt failed
     PRIMARY KEY (webhook_key, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX deliveries_due ON deliveries (webhook_key, next_unix) WHERE state = 0;
+CREATE INDEX deliveries_dead ON deliveries (webhook_key, seq) WHERE state != 0;
 CREATE INDEX deliveries_product ON deliveries (webhook_key, product_id, seq) WHERE state = 0;
 
 -- How far a stream of JetStream has come, for when it has none of our messages left.

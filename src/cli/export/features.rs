@@ -98,11 +98,22 @@ pub(super) fn run(args: &FeaturesArgs) -> Result<(), CliError> {
 /// Writes a partition beside the others and renames it: one of that name is whole. `None` where nothing changed.
 fn export(reader: &CatalogReader, args: &FeaturesArgs) -> Result<Option<About>, CliError> {
     fs::create_dir_all(&args.out).map_err(CliError::io("create", &args.out))?;
-    let newest = if args.full { None } else { newest(&args.out)? };
+    let there = newest(&args.out)?;
+    let newest = there.clone().filter(|_| !args.full);
     let page = reader.product_states(None, 1).map_err(store)?;
     let source = source(&page.catalog_id);
-    // What is kept of the log says which products are gone since; else, and for another catalog, it begins anew.
-    let newest = newest.filter(|about| about.source == source && about.cursor + 1 >= page.first);
+    if let Some(about) = &there
+        && (about.source != source || about.cursor > page.last)
+    {
+        let detail = format!(
+            "{} has what another catalog, or this one before it was put back from a copy, had up to {}: use another folder",
+            args.out.display(),
+            about.cursor
+        );
+        return Err(CliError::Option { option: "--out", detail });
+    }
+    // What is kept of the log says which products are gone since; else it begins anew.
+    let newest = newest.filter(|about| about.cursor + 1 >= page.first);
     let staged = args.out.join(".new");
     // A run that was killed may have left one.
     let _ = fs::remove_dir_all(&staged);
@@ -205,6 +216,8 @@ impl<'a> Partition<'a> {
         let file = File::create(&path).map_err(CliError::io("create", &path))?;
         serde_json::to_writer_pretty(&file, &about).map_err(|e| CliError::io("write", &path)(e.into()))?;
         file.sync_all().map_err(CliError::io("sync", &path))?;
+        // Its names too, before it gets its own.
+        File::open(self.dir).and_then(|dir| dir.sync_all()).map_err(CliError::io("sync", self.dir))?;
         Ok(about)
     }
 

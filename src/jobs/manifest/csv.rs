@@ -36,6 +36,10 @@ impl<R: BufRead> Records<R> {
         }
     }
 
+    pub(super) fn has_photos(&self) -> bool {
+        self.columns.contains(&Some(Column::ImageUri))
+    }
+
     pub(super) fn ignored(&self) -> &[String] {
         &self.ignored
     }

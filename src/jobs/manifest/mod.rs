@@ -91,9 +91,12 @@ impl Base {
     }
 }
 
-/// Whether the file at `path` has the head of a manifest.
+/// Whether the file at `path` has the head of a manifest that names photos.
 pub fn is_manifest(path: &Path) -> bool {
-    open_file(path).is_ok()
+    open_file(path).is_ok_and(|rows| match &rows.format {
+        Records::Csv(records) => records.has_photos(),
+        Records::Ndjson(_) | Records::Parquet(_) => true,
+    })
 }
 
 /// The manifest at `path`, whose photos may lie beside it.
@@ -271,7 +274,8 @@ impl Cells {
     }
 
     fn content(self, base: &Base) -> Result<RowContent, Fault> {
-        let says_nothing = self.uri.is_none() && self.metadata == Metadata::default();
+        // An image, or nothing, without a photo: that was forgotten.
+        let says_nothing = self.uri.is_none() && (self.image_id.is_some() || self.metadata == Metadata::default());
         for (field, is_blank) in [
             ("product_id", self.product_id.is_empty()),
             ("image_uri", self.uri.as_ref().is_some_and(String::is_empty) || says_nothing),

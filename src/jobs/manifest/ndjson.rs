@@ -69,10 +69,15 @@ impl<R: BufRead> Records<R> {
 /// What an object says; `ignored` gains the names that mean nothing.
 pub(super) fn cells(object: &Map<String, Value>, ignored: &mut Vec<String>) -> Result<Cells, Fault> {
     let mut cells = Cells::default();
+    // Its photo is spoken of, and is none.
+    let mut is_forgotten = false;
     let mut taken: Vec<(Column, bool)> = Vec::new();
     for (name, value) in object {
         let column = match (Column::named(name), value) {
-            (Some(Column::ImageUri), Value::Null) => Column::ImageUri,
+            (Some(Column::ImageUri), Value::Null) => {
+                is_forgotten = true;
+                continue;
+            }
             (_, Value::Null) => continue,
             (Some(column), _) => column,
             (None, Value::Object(attributes)) if name == ATTRIBUTES => {
@@ -103,6 +108,9 @@ pub(super) fn cells(object: &Map<String, Value>, ignored: &mut Vec<String>) -> R
             }
             _ => cells.put(&column, cell(name, value)?.trim())?,
         }
+    }
+    if is_forgotten && cells.uri.is_none() {
+        cells.uri = Some(String::new());
     }
     Ok(cells)
 }

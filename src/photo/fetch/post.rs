@@ -2,11 +2,15 @@
 
 use super::{FetchError, Fetcher, Target, retry_after_s};
 use bytes::Bytes;
+use reqwest::header::ACCEPT;
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// Bytes of an answer's body that are read, so that its connection can be used again; longer ones are cut off.
 const READ_BYTES: usize = 16 << 10;
+
+/// Time for that.
+const READ_TIME: Duration = Duration::from_secs(1);
 
 /// What a server said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,21 +38,24 @@ impl Fetcher {
         let target = Target::parse(url)?;
         let _place = self.place().await?;
         let send = async {
-            let mut request = self.client(&target)?.post(target.url.clone()).body(body);
+            let mut request = self.client(&target)?.post(target.url.clone()).header(ACCEPT, "*/*").body(body);
             for (name, value) in headers {
                 request = request.header(*name, value);
             }
             let mut response = request.send().await.map_err(|error| self.fault(&target, &error))?;
             let answer =
                 Answer { status: response.status().as_u16(), retry_after_s: retry_after_s(response.headers()) };
-            let mut read = 0;
-            // What it says beside its status is nobody's; that it breaks off meanwhile, too.
-            while let Ok(Some(chunk)) = response.chunk().await {
-                read += chunk.len();
-                if read > READ_BYTES {
-                    break;
+            let body = async {
+                let mut read = 0;
+                while let Ok(Some(chunk)) = response.chunk().await {
+                    read += chunk.len();
+                    if read > READ_BYTES {
+                        break;
+                    }
                 }
-            }
+            };
+            // What it says beside its status is nobody's; that it breaks off meanwhile, or does not end, too.
+            let _ = timeout(READ_TIME, body).await;
             Ok(answer)
         };
         let limit_ms = self.config.total_ms;

@@ -146,7 +146,7 @@ impl Service {
         }
     }
 
-    /// Ends jobs of commands whose process is gone; removes jobs that ended long ago, and old changes, some at a time.
+    /// Ends jobs of commands whose process is gone; removes jobs that ended long ago, dead deliveries and old changes, some at a time.
     pub(super) async fn clean_up(&self) -> Result<(), ServiceError> {
         let end = |tx: &mut Tx<'_>| {
             for job in tx.open_jobs()? {
@@ -160,6 +160,7 @@ impl Service {
         self.trim_log().await?;
         let before = OffsetDateTime::now_utc() - time::Duration::days(KEPT_DAYS);
         while self.on_writes(move |tx| Ok(tx.drop_job(before, CHANGED_AT_ONCE)?)).await? {}
+        while self.on_writes(move |tx| Ok(tx.drop_deliveries(before, CHANGED_AT_ONCE)?)).await? {}
         let before = OffsetDateTime::now_utc() - time::Duration::days(VERSIONS_KEPT_DAYS);
         while self.on_writes(move |tx| Ok(tx.drop_photo_sources(before, CHANGED_AT_ONCE)?)).await? {}
         Ok(())

@@ -4,6 +4,7 @@ mod deliver;
 
 use super::read::{cursor_text, encode_cursor};
 use super::{Core, Reply, Service, ServiceError};
+use crate::catalog;
 use crate::catalog::{
     ChangeKind, Delivery, DeliveryCounts, IdempotencyKey, NewWebhook, Tx, WebhookRecord, WebhookSecret, WebhookState,
 };
@@ -22,8 +23,8 @@ const MAX_WEBHOOKS: u64 = 50;
 const DELIVERIES: &str = "deliveries/";
 /// Dead deliveries that are revived in one transaction.
 const REVIVED_AT_ONCE: usize = 1_000;
-/// Most secrets of an endpoint that sign: the newest, and those it replaced of late.
-const MAX_SECRETS: usize = 3;
+/// Most secrets of an endpoint that sign beside the newest.
+const MAX_SECRETS: usize = 5;
 /// Longest description, in characters.
 const MAX_DESCRIPTION_CHARS: usize = 200;
 /// Longest URL, in bytes.
@@ -54,7 +55,7 @@ impl Default for WebhooksConfig {
 }
 
 /// An endpoint that changes are sent to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 pub struct Webhook {
     /// UUID.
     pub id: String,
@@ -107,7 +108,7 @@ impl Webhook {
 }
 
 /// Endpoints.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 pub struct WebhookList {
     /// In the order in which they were made.
     pub items: Vec<Webhook>,
@@ -126,7 +127,7 @@ pub struct WebhookDelivery {
     pub state: DeliveryState,
     /// How often it was sent; 0 where it waits behind an earlier change of the product.
     pub attempts: u32,
-    /// RFC 3339, UTC: when it is to be sent again; where it waits.
+    /// RFC 3339, UTC: when it is to be sent again; where it waits, and not behind another.
     pub next_at: Option<String>,
     /// Status of the last answer.
     pub status: Option<u16>,
@@ -146,12 +147,14 @@ pub enum DeliveryState {
 
 impl From<Delivery> for WebhookDelivery {
     fn from(delivery: Delivery) -> Self {
-        let next = OffsetDateTime::from_unix_timestamp(delivery.next_unix).ok().filter(|_| !delivery.is_dead);
+        let next = OffsetDateTime::from_unix_timestamp(delivery.next_unix)
+            .ok()
+            .filter(|_| delivery.state == catalog::DeliveryState::Waiting);
         Self {
             seq: delivery.seq,
             kind: delivery.kind,
             product_id: delivery.product_id,
-            state: if delivery.is_dead { DeliveryState::Dead } else { DeliveryState::Waiting },
+            state: if delivery.state.is_dead() { DeliveryState::Dead } else { DeliveryState::Waiting },
             attempts: delivery.attempts,
             next_at: next.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
             status: delivery.status,
@@ -177,7 +180,7 @@ pub struct Resent {
 }
 
 /// An endpoint that somebody wants.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct WebhookOrder {
     /// Where changes are to be sent.
     pub url: String,
@@ -327,29 +330,37 @@ impl Service {
         .await
     }
 
-    /// Gives an endpoint another secret; the old one signs beside it for `overlap`.
+    /// Gives an endpoint another secret; the old one signs beside it for `overlap`. Body: a [`Webhook`], with its secret.
     ///
     /// # Errors
-    /// When it is unknown, or the secret cannot be used.
+    /// When it is unknown, the secret cannot be used, or too many sign already.
     pub async fn rotate_webhook_secret(
         &self,
         id: &str,
         secret: Option<String>,
         overlap: Duration,
-    ) -> Result<Webhook, ServiceError> {
-        let secret = check_secret(secret)?;
-        let new = secret.clone();
-        let rotated = self.alter_webhook(id, move |record| {
+        once: Option<IdempotencyKey>,
+    ) -> Result<Reply, ServiceError> {
+        let (id, new) = (id.to_owned(), check_secret(secret)?);
+        let rotated = self.write(once, move |tx| {
+            let mut record = tx.expect_webhook(&id)?;
             let now = OffsetDateTime::now_utc().unix_timestamp();
             let until = now.saturating_add(i64::try_from(overlap.as_secs()).unwrap_or(i64::MAX));
-            record.secrets.retain(|known| known.secret != new && known.until.is_none_or(|until| until > now));
             for old in &mut record.secrets {
                 old.until = Some(old.until.map_or(until, |known| known.min(until)));
             }
-            record.secrets.insert(0, WebhookSecret { secret: new, until: None });
-            record.secrets.truncate(MAX_SECRETS);
+            record.secrets.retain(|known| known.secret != new && known.until.is_some_and(|until| until > now));
+            if record.secrets.len() >= MAX_SECRETS {
+                let expected = format!("at most {MAX_SECRETS} secrets that sign at a time");
+                return Err(ServiceError::invalid("secret", expected, "one more"));
+            }
+            record.secrets.insert(0, WebhookSecret { secret: new.clone(), until: None });
+            let record = tx.set_webhook(&record)?;
+            super::write::answer(false, &Webhook::new(record, tx.delivery_counts_of(&id)?, Some(new.clone())))
         });
-        Ok(Webhook { secret: Some(secret), ..rotated.await? })
+        let rotated = rotated.await;
+        self.webhooks.tell();
+        rotated
     }
 
     /// Removes an endpoint with its deliveries.
@@ -358,7 +369,7 @@ impl Service {
     /// When it is unknown.
     pub async fn delete_webhook(&self, id: &str) -> Result<(), ServiceError> {
         let id = id.to_owned();
-        let deleted = self.interactive_write(move |tx, _| Ok(tx.delete_webhook(&id)?)).await;
+        let deleted = self.interactive_write(move |tx| Ok(tx.delete_webhook(&id)?)).await;
         self.webhooks.tell();
         deleted
     }
@@ -402,7 +413,7 @@ impl Service {
         let mut resent = 0;
         loop {
             let id = id.to_owned();
-            let revive = move |tx: &mut Tx<'_>, _: &Core| {
+            let revive = move |tx: &mut Tx<'_>| {
                 let key = tx.expect_webhook(&id)?.key;
                 Ok(tx.revive_deliveries(key, seq, REVIVED_AT_ONCE)?)
             };
@@ -425,24 +436,28 @@ impl Service {
         alter: impl FnOnce(&mut WebhookRecord) + Send + 'static,
     ) -> Result<Webhook, ServiceError> {
         let id = id.to_owned();
-        let changed = self.interactive_write(move |tx, core| {
+        let changed = self.interactive_write(move |tx| {
             let mut record = tx.expect_webhook(&id)?;
+            let before = (record.url.clone(), record.state);
             alter(&mut record);
-            let record = tx.set_webhook(&record)?;
-            core.webhook_view(record)
+            let is_mended = before != (record.url.clone(), record.state) && record.state == WebhookState::Active;
+            if is_mended {
+                tx.hurry_deliveries(record.key)?;
+            }
+            Ok((tx.set_webhook(&record)?, tx.delivery_counts_of(&id)?))
         });
         let changed = changed.await;
         self.webhooks.tell();
-        changed
+        changed.map(|(record, counts)| Webhook::new(record, counts, None))
     }
 
     /// Runs `work` in a transaction ahead of bulk writes.
     async fn interactive_write<T, F>(&self, work: F) -> Result<T, ServiceError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Tx<'_>, &Core) -> Result<T, ServiceError> + Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T, ServiceError> + Send + 'static,
     {
-        let write = move |core: &Core, _: &mut super::Run<'_>| Ok(core.catalog.write(|tx| work(tx, core))?.value);
+        let write = move |core: &Core, _: &mut super::Run<'_>| Ok(core.catalog.write(work)?.value);
         self.run(&self.writes, Lane::Interactive, false, write).await
     }
 }
