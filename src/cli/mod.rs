@@ -19,6 +19,7 @@ mod term;
 
 pub use error::CliError;
 
+use crate::jobs;
 use crate::photo::av1;
 use clap::{Parser, Subcommand};
 use std::io;
@@ -59,15 +60,19 @@ enum Command {
     /// Decodes one AV1 picture from standard input: the process that a hostile photo may end
     #[command(name = av1::CHILD_COMMAND, hide = true)]
     DecodeAv1,
+    /// Reads the Parquet file on standard input: the process that a hostile manifest may end
+    #[command(name = jobs::READ_PARQUET, hide = true)]
+    ReadParquet,
 }
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     // Usage errors end the process in here, with code 2.
     let cli = Cli::parse();
-    // Without a path of its own the program decodes in place, as libraries do.
+    // Without a path of its own the program decodes and reads in place, as libraries do.
     if let Ok(program) = std::env::current_exe() {
-        av1::decode_in_child(program);
+        av1::decode_in_child(program.clone());
+        jobs::read_parquet_in_child(program);
     }
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -93,6 +98,7 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Models(args) => models::run(&args),
         Command::Index(args) => index::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::ReadParquet => Ok(jobs::parquet_child(io::stdout().lock())?),
         Command::DecodeAv1 => Ok(av1::child(io::stdin().lock(), io::stdout().lock())?),
     }
 }

@@ -470,6 +470,33 @@ async fn manifests_may_be_parquet() {
     assert_eq!(looks(&server).await, before);
 }
 
+#[test]
+fn the_program_reads_parquet_in_a_process_of_its_own() {
+    let Some(models) = super::server::models() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("1.jpg"), photo(ImageFormat::Jpeg, 1)).unwrap();
+    let manifest = parquet(&[("a", Some("1.jpg"), Some(0.25)), ("b", None, None)]);
+    let import = |bytes: &[u8]| {
+        let path = folder.path().join("all.parquet");
+        std::fs::write(&path, bytes).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vitrine"));
+        command.arg("import").arg(path).arg("--data-dir").arg(folder.path().join("data"));
+        command.arg("--models-dir").arg(&models).args(["--engine", "tract", "--json"]).output().unwrap()
+    };
+    let output = import(&manifest);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("image_uri is blank"), "{text}");
+    let reader = vitrine::catalog::CatalogReader::open(&folder.path().join("data")).unwrap();
+    assert_eq!(reader.product_states(None, 10).unwrap().states.len(), 1);
+    // What is wrong with a file is told as where it is read in place.
+    let output = import(&manifest[..manifest.len() / 2]);
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("not Parquet that can be read") && !said.contains("memory"), "{said}");
+    let output = import(&parquet(&[])[..0]);
+    assert!(!output.status.success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_without_a_photo_say_something_of_products_that_are_there() {
     let Some(server) = start().await else { return };

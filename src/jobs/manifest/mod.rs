@@ -5,7 +5,7 @@
 mod columns;
 mod csv;
 mod ndjson;
-mod parquet;
+pub(crate) mod parquet;
 #[cfg(test)]
 mod tests;
 

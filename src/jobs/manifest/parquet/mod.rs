@@ -1,8 +1,12 @@
 //! Rows of Parquet, with the columns that CSV has as heads; `tags` may be a list, `attributes` a map or a group. Columns without
 //! a meaning are not read.
 
+mod child;
+
+pub use child::{CHILD_COMMAND, child, read_in_child};
+
 use super::columns::Column;
-use super::{Cells, Fault, MAX_ROW_BYTES, ManifestError, Record, bad_value, ndjson, shown, too_long};
+use super::{Fault, MAX_ROW_BYTES, ManifestError, Record, bad_value, ndjson, shown, too_long};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -15,26 +19,37 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Most bytes that a column of a row group may come to: a page of it is held, and may be all of it.
 const MAX_CHUNK_BYTES: i64 = 256 << 20;
+/// Rows that a file may have beside one for each of its bytes: repeats take next to none.
+const MAX_ROWS: u64 = 1_000_000;
+
+/// A row as JSON, or why it cannot be used.
+type JsonRow = Result<Map<String, Value>, Fault>;
 
 pub(super) struct Records {
-    rows: RowIter<'static>,
+    rows: Source,
     ignored: Vec<String>,
+}
+
+enum Source {
+    /// Read in a process that a stranger's file may end.
+    Child(child::Child),
+    Here(Reader),
 }
 
 impl Records {
     pub(super) fn open(file: File) -> Result<Self, ManifestError> {
-        guarded(|| {
-            let reader = SerializedFileReader::new(file).map_err(invalid)?;
-            let metadata = reader.metadata();
-            let (wanted, ignored) = columns(metadata)?;
-            check_sizes(metadata, &wanted)?;
-            let schema = metadata.file_metadata().schema();
-            let fields = schema.get_fields().iter().filter(|field| wanted.contains(&field.name().to_owned()));
-            let projection = Type::group_type_builder(schema.name()).with_fields(fields.cloned().collect()).build();
-            let rows = RowIter::from_file_into(Box::new(reader));
-            let rows = rows.project(Some(projection.map_err(invalid)?)).map_err(invalid)?;
-            Ok(Self { rows, ignored })
-        })
+        let (rows, names) = match child::start(&file)? {
+            Some((child, names)) => (Source::Child(child), names),
+            None => {
+                let reader = Reader::open(file)?;
+                let names = reader.names.clone();
+                (Source::Here(reader), names)
+            }
+        };
+        let (wanted, ignored): (Vec<_>, Vec<_>) = names.iter().partition(|name| is_wanted(name));
+        let known: Vec<Column> = wanted.iter().filter_map(|name| Column::named(name)).collect();
+        super::check_columns(&known, || names.iter().map(|name| shown(name.as_bytes())).collect())?;
+        Ok(Self { rows, ignored: ignored.iter().map(|name| shown(name.as_bytes())).collect() })
     }
 
     pub(super) fn ignored(&self) -> &[String] {
@@ -42,9 +57,48 @@ impl Records {
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Record>, ManifestError> {
+        let row = match &mut self.rows {
+            Source::Child(child) => child.next()?,
+            Source::Here(reader) => reader.next()?,
+        };
+        Ok(row.map(|row| (0, row.and_then(|row| ndjson::cells(&row, &mut Vec::new())))))
+    }
+}
+
+fn is_wanted(name: &str) -> bool {
+    Column::named(name).is_some() || name == ndjson::ATTRIBUTES
+}
+
+/// The rows of a file, read here.
+struct Reader {
+    rows: RowIter<'static>,
+    names: Vec<String>,
+}
+
+impl Reader {
+    fn open(file: File) -> Result<Self, ManifestError> {
+        let bytes = file.metadata()?.len();
+        guarded(|| {
+            let reader = SerializedFileReader::new(file).map_err(invalid)?;
+            let metadata = reader.metadata();
+            let schema = metadata.file_metadata().schema();
+            let names: Vec<String> = schema.get_fields().iter().map(|field| field.name().to_owned()).collect();
+            check_sizes(metadata, bytes)?;
+            let fields = schema.get_fields().iter().filter(|field| is_wanted(field.name()));
+            let projection = Type::group_type_builder(schema.name()).with_fields(fields.cloned().collect()).build();
+            let rows = RowIter::from_file_into(Box::new(reader));
+            let rows = rows.project(Some(projection.map_err(invalid)?)).map_err(invalid)?;
+            Ok(Self { rows, names })
+        })
+    }
+
+    fn next(&mut self) -> Result<Option<JsonRow>, ManifestError> {
         guarded(|| {
             let row = self.rows.next().transpose().map_err(invalid)?;
-            Ok(row.map(|row| (0, cells(&row))))
+            Ok(row.map(|row| {
+                let mut left = MAX_ROW_BYTES;
+                object(&row, &mut left)
+            }))
         })
     }
 }
@@ -52,44 +106,35 @@ impl Records {
 /// The library checks less than a stranger's file may have wrong.
 fn guarded<T>(read: impl FnOnce() -> Result<T, ManifestError>) -> Result<T, ManifestError> {
     let read = catch_unwind(AssertUnwindSafe(read));
-    read.unwrap_or_else(|_| Err(ManifestError::Parquet { detail: "a part of it is broken".into() }))
+    read.unwrap_or_else(|_| Err(broken("a part of it is broken")))
+}
+
+fn broken(detail: impl Into<String>) -> ManifestError {
+    ManifestError::Parquet { detail: detail.into() }
 }
 
 #[allow(clippy::needless_pass_by_value)] // As `map_err` gives it.
 fn invalid(error: ParquetError) -> ManifestError {
-    ManifestError::Parquet { detail: error.to_string().chars().take(200).collect() }
+    broken(error.to_string().chars().take(200).collect::<String>())
 }
 
-/// Names of columns that mean something, and of those that do not.
-fn columns(metadata: &ParquetMetaData) -> Result<(Vec<String>, Vec<String>), ManifestError> {
-    let fields = metadata.file_metadata().schema().get_fields();
-    let named = |name: &str| Column::named(name).is_some() || name == ndjson::ATTRIBUTES;
-    let (wanted, ignored): (Vec<_>, Vec<_>) =
-        fields.iter().map(|field| field.name().to_owned()).partition(|name| named(name));
-    let known: Vec<Column> = wanted.iter().filter_map(|name| Column::named(name)).collect();
-    super::check_columns(&known, || ignored.iter().chain(&wanted).map(|name| shown(name.as_bytes())).collect())?;
-    Ok((wanted, ignored.iter().map(|name| shown(name.as_bytes())).collect()))
-}
-
-fn check_sizes(metadata: &ParquetMetaData, wanted: &[String]) -> Result<(), ManifestError> {
+/// What the file says of itself must be within bounds; what it is, the child's are for.
+fn check_sizes(metadata: &ParquetMetaData, bytes: u64) -> Result<(), ManifestError> {
+    let rows = metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(u64::MAX));
+    let rows = rows.fold(0, u64::saturating_add);
+    let most = MAX_ROWS.saturating_add(bytes);
+    if rows > most {
+        return Err(broken(format!("{rows} rows, at most {most} in a file of {bytes} bytes")));
+    }
     let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
     for chunk in chunks {
-        let name = chunk.column_path().parts().first();
-        if name.is_some_and(|name| wanted.contains(name)) && chunk.uncompressed_size() > MAX_CHUNK_BYTES {
-            let detail = format!(
-                "column {} of a row group has {} bytes, at most {MAX_CHUNK_BYTES}",
-                shown(name.map_or(&b""[..], |name| name.as_bytes())),
-                chunk.uncompressed_size()
-            );
-            return Err(ManifestError::Parquet { detail });
+        let name = chunk.column_path().parts().first().map_or("", String::as_str);
+        if is_wanted(name) && chunk.uncompressed_size() > MAX_CHUNK_BYTES {
+            let (name, size) = (shown(name.as_bytes()), chunk.uncompressed_size());
+            return Err(broken(format!("column {name} of a row group has {size} bytes, at most {MAX_CHUNK_BYTES}")));
         }
     }
     Ok(())
-}
-
-fn cells(row: &Row) -> Result<Cells, Fault> {
-    let mut left = MAX_ROW_BYTES;
-    ndjson::cells(&object(row, &mut left)?, &mut Vec::new())
 }
 
 fn object(row: &Row, left: &mut usize) -> Result<Map<String, Value>, Fault> {
