@@ -48,7 +48,7 @@ impl Tx<'_> {
         }
         self.touch_photo(photo.sha256());
         let size_bytes = to_i64(photo.size_bytes());
-        self.photos().place(photo)?;
+        self.place_photo(photo)?;
         let image = Image {
             image_id: image_id.into(),
             created_at: old.map_or_else(|| self.now().into(), |old| old.created_at.clone()),

@@ -161,7 +161,13 @@ impl Catalog {
 
     /// Writes a photo's bytes to disk, ready for [`Tx::put_image`]. Needs no turn: call it before [`Catalog::write`].
     pub fn stage_photo(&self, bytes: &[u8]) -> Result<StagedPhoto, CatalogError> {
-        self.photos.stage(bytes)
+        let staged = self.photos.stage(&[bytes])?.pop();
+        staged.ok_or_else(|| CatalogError::corrupt("a photo that was written is not there"))
+    }
+
+    /// As [`Catalog::stage_photo`], of several at once, in less time.
+    pub fn stage_photos(&self, photos: &[&[u8]]) -> Result<Vec<StagedPhoto>, CatalogError> {
+        self.photos.stage(photos)
     }
 
     /// Removes photos that no image shows, which a crash between a photo and its commit leaves; returns how many. Takes the

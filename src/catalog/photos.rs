@@ -4,6 +4,7 @@
 
 use super::CatalogError;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -61,45 +62,52 @@ impl PhotoStore {
         Ok(Self { root, next: AtomicU64::new(0) })
     }
 
-    /// Writes bytes to a temporary file and syncs it: the slow part of storing a photo, done before the writer's
-    /// turn so that several uploads can do it at once.
-    pub(super) fn stage(&self, bytes: &[u8]) -> Result<StagedPhoto, CatalogError> {
-        // Unique while the data directory's lock is held; leftovers of other runs are swept before the first use.
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = self.root.join(STAGING).join(number.to_string());
-        let staged = StagedPhoto {
-            path,
-            sha256: hex::encode(Sha256::digest(bytes)),
-            size_bytes: bytes.len() as u64,
-            placed: false,
+    /// Writes photos to temporary files and syncs them: the slow part of storing a photo, done before the writer's turn so that
+    /// several uploads can do it at once. All are written before the first is synced, which then takes most of the others along.
+    pub(super) fn stage(&self, photos: &[&[u8]]) -> Result<Vec<StagedPhoto>, CatalogError> {
+        let mut staged = Vec::with_capacity(photos.len());
+        for bytes in photos {
+            // Unique while the data directory's lock is held; leftovers of other runs are swept before the first use.
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let path = self.root.join(STAGING).join(number.to_string());
+            let photo = StagedPhoto {
+                path,
+                sha256: hex::encode(Sha256::digest(bytes)),
+                size_bytes: bytes.len() as u64,
+                placed: false,
+            };
+            let write = || -> io::Result<File> {
+                let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&photo.path)?;
+                file.write_all(bytes)?;
+                Ok(file)
+            };
+            let file = write().map_err(CatalogError::io("write", &photo.path))?;
+            staged.push((photo, file));
+        }
+        let sync = |(photo, file): (StagedPhoto, File)| match file.sync_all() {
+            Ok(()) => Ok(photo),
+            Err(error) => Err(CatalogError::io("sync", &photo.path)(error)),
         };
-        let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&staged.path)?;
-            file.write_all(bytes)?;
-            file.sync_all()
-        };
-        write().map_err(CatalogError::io("write", &staged.path))?;
-        Ok(staged)
+        staged.into_iter().map(sync).collect()
     }
 
-    /// Gives a staged photo its lasting name. Called in the writer's turn, before the commit. An older file of the
-    /// same hash is replaced, which mends it should it have been damaged.
-    pub(super) fn place(&self, mut staged: StagedPhoto) -> Result<(), CatalogError> {
+    /// Gives a staged photo its lasting name. Called in the writer's turn, before the commit, which must wait until the folders put
+    /// into `unsynced` are on disk. An older file of the same hash is replaced, which mends it should it have been damaged.
+    pub(super) fn place(&self, mut staged: StagedPhoto, unsynced: &mut BTreeSet<PathBuf>) -> Result<(), CatalogError> {
         let target = self.path_of(&staged.sha256);
         let inner = target.parent().unwrap_or(&self.root);
         let outer = inner.parent().unwrap_or(&self.root);
-        let (known_outer, known_inner) = (outer.is_dir(), inner.is_dir());
+        // A folder made just now is an entry of the one above: that one must be on disk too.
+        if !outer.is_dir() {
+            unsynced.insert(self.root.clone());
+        }
+        if !inner.is_dir() {
+            unsynced.insert(outer.to_owned());
+        }
         fs::create_dir_all(inner).map_err(CatalogError::io("create", inner))?;
         fs::rename(&staged.path, &target).map_err(CatalogError::io("rename to", &target))?;
         staged.placed = true;
-        sync_dir(inner)?;
-        // A folder made just now is an entry of the one above: that one must be on disk too.
-        if !known_inner {
-            sync_dir(outer)?;
-        }
-        if !known_outer {
-            sync_dir(&self.root)?;
-        }
+        unsynced.insert(inner.to_owned());
         Ok(())
     }
 

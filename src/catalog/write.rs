@@ -2,11 +2,12 @@
 //! commit together or not at all; then, still in the writer's turn, the observer is told, in commit order.
 
 use super::codec::{timestamp, to_i64};
-use super::photos::PhotoStore;
+use super::photos::{PhotoStore, StagedPhoto, sync_dir};
 use super::{Catalog, CatalogError, Change, ChangeKind, Committed, IndexRecord, Payload, Product};
 use super::{IdempotencyKey, StoredResponse, changes, effective_attributes, read};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use time::OffsetDateTime;
 
 /// Told of every committed change in commit order, before the write that made it returns, with the state right after
@@ -41,6 +42,8 @@ pub struct Tx<'c> {
     changes: Vec<Change>,
     /// Hashes of photos that gained or lost a reference: looked at again once the transaction has ended.
     touched: BTreeSet<String>,
+    /// Folders that photos got names in: on disk before the commit.
+    unsynced: BTreeSet<PathBuf>,
 }
 
 /// Outcome of [`Catalog::write_once`].
@@ -70,7 +73,11 @@ impl Catalog {
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<Committed<T>, E> {
         let mut tx = Tx::begin(&mut writer.conn, &self.photos, (self.clock)())?;
-        let outcome = work(&mut tx);
+        // The first of them takes most of the others along.
+        let outcome = work(&mut tx).and_then(|value| {
+            tx.unsynced.iter().try_for_each(|dir| sync_dir(dir))?;
+            Ok(value)
+        });
         let seq = changes::last_seq(&tx.tx);
         let (tx, changes, touched) = tx.into_parts();
         let (value, seq) = match (outcome, seq) {
@@ -176,6 +183,7 @@ impl<'c> Tx<'c> {
             now_unix: now.unix_timestamp(),
             changes: Vec::new(),
             touched: BTreeSet::new(),
+            unsynced: BTreeSet::new(),
         })
     }
 
@@ -285,34 +293,39 @@ impl Tx<'_> {
 
     /// Runs one operation; when it fails, what it did is undone and the transaction is as before. A full disk or an
     /// I/O error makes SQLite roll the whole transaction back: then no further operation runs, and the commit fails.
-    pub(super) fn atomically<T>(
+    pub fn atomically<T, E: From<CatalogError>>(
         &mut self,
-        operation: impl FnOnce(&mut Self) -> Result<T, CatalogError>,
-    ) -> Result<T, CatalogError> {
+        operation: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
         if self.tx.is_autocommit() {
             let gone = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT_ROLLBACK);
-            return Err(CatalogError::Sqlite(rusqlite::Error::SqliteFailure(gone, None)));
+            return Err(CatalogError::Sqlite(rusqlite::Error::SqliteFailure(gone, None)).into());
         }
         let made = self.changes.len();
-        self.tx.prepare_cached("SAVEPOINT operation")?.execute([])?;
+        self.savepoint("SAVEPOINT operation")?;
         let outcome = operation(self);
         if outcome.is_err() {
             self.changes.truncate(made);
             if self.tx.is_autocommit() {
                 return outcome;
             }
-            self.tx.prepare_cached("ROLLBACK TO operation")?.execute([])?;
+            self.savepoint("ROLLBACK TO operation")?;
         }
-        self.tx.prepare_cached("RELEASE operation")?.execute([])?;
+        self.savepoint("RELEASE operation")?;
         outcome
+    }
+
+    fn savepoint(&self, sql: &str) -> Result<(), CatalogError> {
+        self.tx.prepare_cached(sql)?.execute([])?;
+        Ok(())
     }
 
     pub(super) fn conn(&self) -> &Connection {
         &self.tx
     }
 
-    pub(super) fn photos(&self) -> &PhotoStore {
-        self.photos
+    pub(super) fn place_photo(&mut self, photo: StagedPhoto) -> Result<(), CatalogError> {
+        self.photos.place(photo, &mut self.unsynced)
     }
 
     /// RFC 3339 time at which the transaction began.

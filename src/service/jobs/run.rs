@@ -2,14 +2,14 @@
 //! ends in the transaction that stores it, the others many at a time.
 
 use super::{KEPT_DAYS, Running, Stop, source};
-use crate::catalog::{CatalogError, JobRecord, JobState, NewRow, RowEnd, RowFault, Tx, WaitingRow};
+use crate::catalog::{CatalogError, JobRecord, JobState, NewRow, RowEnd, RowFault, StagedPhoto, Tx, WaitingRow};
 use crate::jobs::{self, Base, Got, JobSource, ManifestError, Rows, SourceError, rows_of};
 use crate::photo::Fetched;
 use crate::scheduler::{Lane, SchedulerError, Ticket};
 use crate::service::write::{Seen, image_name, looked_at};
 use crate::service::{Core, Service, ServiceError, lock};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -27,8 +27,12 @@ use url::Url;
 const READ_AT_ONCE: usize = 500;
 /// Rows that are read ahead of those under way.
 const PAGE: usize = 1_000;
-/// Rows without a new photo that end in one transaction, at most.
+/// Rows that end in one transaction, at most; and photos that are stored in one: most of what one costs alone is its commit and the
+/// syncs of its folders.
 const ENDED_AT_ONCE: usize = 256;
+const STORED_AT_ONCE: usize = 16;
+/// Longest wait of a row for others to end with.
+const GATHERED_FOR: Duration = Duration::from_millis(200);
 /// Seconds over which the rate of a job is told.
 const RATED_S: f64 = 30.0;
 /// Pause of the reader of a manifest where the writer's queue is full.
@@ -89,17 +93,36 @@ struct Outcome {
 }
 
 /// A photo that is to be looked at.
+#[derive(Clone)]
 struct Brought {
     row: WaitingRow,
     bytes: Bytes,
     sha256: String,
     etag: Option<String>,
     attempts: u32,
-    _memory: Option<OwnedSemaphorePermit>,
+    _memory: Option<Arc<OwnedSemaphorePermit>>,
 }
 
-/// One lock a photo under way: of rows with the same photo one looks, and the others take what it saw.
-type Photos = Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>;
+/// What was seen on a photo, while it is under way: of rows with the same photo one looks, and the others take what it saw.
+type Slot = tokio::sync::Mutex<Option<Seen>>;
+type Photos = Mutex<HashMap<String, Arc<Slot>>>;
+
+/// A photo that was looked at, and is to be stored.
+struct Looked {
+    brought: Brought,
+    seen: Seen,
+    /// Kept until it is stored: then the catalog says what was seen.
+    slot: Arc<Slot>,
+}
+
+/// What became of a row whose photo was to be stored with others.
+enum Stored {
+    Done,
+    /// The row cannot be stored.
+    Refused(ServiceError),
+    /// Another model became live since it was looked at.
+    Outdated,
+}
 
 impl Service {
     /// Runs jobs as they are made, until the service ends. Jobs of commands whose process is gone are ended first: what they
@@ -356,26 +379,30 @@ impl Service {
         let rows = self.waiting(key).take_while(|_| std::future::ready(!stop.is_set()));
         let brought = rows.map(|row| async { self.bring(row?, stop).await }).buffer_unordered(config.fetches.max(1));
         let photos = &photos;
-        let stored = brought
+        let looked = brought
             .map(|brought| async move {
                 match brought? {
-                    Ok(brought) => self.store_row(key, brought, photos).await,
-                    Err(outcome) => Ok(outcome),
+                    Ok(brought) => self.look_at_row(brought, photos).await,
+                    Err(outcome) => Ok(Err(outcome)),
                 }
             })
-            .buffer_unordered(config.in_flight.max(1))
-            .ready_chunks(ENDED_AT_ONCE);
-        let mut stored = pin!(stored);
-        while let Some(outcomes) = stored.next().await {
-            let outcomes = outcomes.into_iter().collect::<Result<Vec<_>, _>>()?;
-            lock(rate).add(outcomes.len() as u64);
-            let to_end: Vec<Outcome> =
-                outcomes.into_iter().filter(|outcome| !matches!(outcome.end, End::Kept)).collect();
-            if !to_end.is_empty() {
-                self.end_rows(key, to_end).await?;
-            }
+            .buffer_unordered(config.in_flight.max(1));
+        let mut looked = pin!(looked);
+        let mut ending = None;
+        loop {
+            let gathered = gather(&mut looked);
+            // Some rows end while the next are gathered.
+            let batch = match ending.take() {
+                None => gathered.await,
+                Some(ending) => {
+                    let (rows, batch) = tokio::join!(ending, gathered);
+                    lock(rate).add(rows?);
+                    batch
+                }
+            };
+            let Some(batch) = batch else { return Ok(()) };
+            ending = Some(self.end_batch(key, batch?, photos).boxed());
         }
-        Ok(())
     }
 
     /// Rows that wait, page by page.
@@ -431,7 +458,7 @@ impl Service {
             let version = etag.map(|etag| (etag, sha256));
             return Ok(Err(Outcome { row, end: End::As(RowEnd::Unchanged), version }));
         }
-        Ok(Ok(Brought { row, bytes, sha256, etag, attempts, _memory: memory }))
+        Ok(Ok(Brought { row, bytes, sha256, etag, attempts, _memory: memory.map(Arc::new) }))
     }
 
     /// The version that a row's photo had when it was fetched last, where the catalog has it as it was then.
@@ -455,54 +482,110 @@ impl Service {
         .await
     }
 
-    /// Looks at a photo, unless it was looked at for another row, and stores it with how its row ended.
-    async fn store_row(&self, key: u64, brought: Brought, photos: &Photos) -> Result<Outcome, ServiceError> {
-        let mine = Arc::clone(lock(photos).entry(brought.sha256.clone()).or_default());
-        let turn = mine.lock().await;
-        let stored = self.look_and_store(key, &brought).await;
-        drop(turn);
-        {
-            let mut photos = lock(photos);
-            // Mine and the map's: nobody waits for it.
-            if Arc::strong_count(&mine) == 2 {
-                photos.remove(&brought.sha256);
-            }
+    /// Looks at a photo, unless it was looked at for another row.
+    async fn look_at_row(&self, brought: Brought, photos: &Photos) -> Result<Result<Looked, Outcome>, ServiceError> {
+        let slot = Arc::clone(lock(photos).entry(brought.sha256.clone()).or_default());
+        let mut known = slot.lock().await;
+        let seen = match &*known {
+            Some(seen) => Ok(seen.clone()),
+            None => self.see(&brought).await,
+        };
+        if let Ok(seen) = &seen {
+            *known = Some(seen.clone());
         }
-        let Brought { row, attempts, .. } = brought;
-        match stored {
-            Ok(()) => Ok(Outcome { row, end: End::Kept, version: None }),
-            Err(error) if is_rows_fault(&error) => Ok(failed(row, error.cause(), &error.to_string(), attempts, false)),
-            Err(error) => Err(error),
+        drop(known);
+        match seen {
+            Ok(seen) => Ok(Ok(Looked { brought, seen, slot })),
+            Err(error) => {
+                leave(photos, &brought.sha256, &slot);
+                refused(brought, error).map(Err)
+            }
         }
     }
 
-    async fn look_and_store(&self, key: u64, brought: &Brought) -> Result<(), ServiceError> {
-        looked_at(|| async {
-            let seen = self.patiently(|| {
-                let sha256 = brought.sha256.clone();
-                self.on_reads(move |core, _| core.seen(&sha256))
-            });
-            let seen = match seen.await? {
-                Some(seen) => seen,
-                None => self.patiently(|| self.look_to_store(brought.bytes.clone())).await?,
+    /// What the live model sees on a photo.
+    async fn see(&self, brought: &Brought) -> Result<Seen, ServiceError> {
+        let known = self.patiently(|| {
+            let sha256 = brought.sha256.clone();
+            self.on_reads(move |core, _| core.seen(&sha256))
+        });
+        match known.await? {
+            Some(seen) => Ok(seen),
+            None => self.patiently(|| self.look_to_store(brought.bytes.clone())).await,
+        }
+    }
+
+    /// Ends rows; gives how many.
+    async fn end_batch(
+        &self,
+        key: u64,
+        batch: Vec<Result<Looked, Outcome>>,
+        photos: &Photos,
+    ) -> Result<u64, ServiceError> {
+        let count = batch.len() as u64;
+        let (mut looked, mut outcomes) = (Vec::new(), Vec::new());
+        for row in batch {
+            match row {
+                Ok(row) => looked.push(row),
+                Err(Outcome { end: End::Kept, .. }) => {}
+                Err(outcome) => outcomes.push(outcome),
+            }
+        }
+        let looked = Arc::new(looked);
+        let stored = if looked.is_empty() { Vec::new() } else { self.store_rows(key, &looked).await? };
+        for (row, stored) in looked.iter().zip(stored) {
+            leave(photos, &row.brought.sha256, &row.slot);
+            let stored = match stored {
+                Stored::Done => continue,
+                Stored::Refused(error) => Err(error),
+                Stored::Outdated => self.look_and_store(key, row).await,
             };
-            self.patiently(|| self.write_row(key, brought, seen.clone())).await
+            if let Err(error) = stored {
+                outcomes.push(refused_row(row.brought.row.clone(), row.brought.attempts, error)?);
+            }
+        }
+        if !outcomes.is_empty() {
+            self.end_rows(key, outcomes).await?;
+        }
+        Ok(count)
+    }
+
+    /// Stores photos that were looked at, each with how its row ended, in one transaction.
+    async fn store_rows(&self, key: u64, looked: &Arc<Vec<Looked>>) -> Result<Vec<Stored>, ServiceError> {
+        self.patiently(|| {
+            let looked = Arc::clone(looked);
+            self.run(&self.writes, Lane::Bulk, false, move |core, run| {
+                let bytes: Vec<&[u8]> = looked.iter().map(|row| &row.brought.bytes[..]).collect();
+                let photos = run.time("stage", || core.catalog.stage_photos(&bytes))?;
+                let write = |tx: &mut Tx<'_>| -> Result<Vec<Stored>, ServiceError> {
+                    let rows = looked.iter().zip(photos);
+                    rows.map(|(row, photo)| match tx.atomically(|tx| store_row(tx, key, row, photo)) {
+                        Ok(()) => Ok(Stored::Done),
+                        Err(ServiceError::Catalog(CatalogError::OtherModel { .. })) => Ok(Stored::Outdated),
+                        Err(error) if is_rows_fault(&error) => Ok(Stored::Refused(error)),
+                        Err(error) => Err(error),
+                    })
+                    .collect()
+                };
+                Ok(run.time("commit", || core.catalog.write(write))?.value)
+            })
         })
         .await
     }
 
-    async fn write_row(&self, key: u64, brought: &Brought, seen: Seen) -> Result<(), ServiceError> {
-        let (bytes, row) = (brought.bytes.clone(), brought.row.clone());
-        let version = brought.etag.clone().map(|etag| (etag, brought.sha256.clone()));
-        self.run(&self.writes, Lane::Bulk, false, move |core, run| {
-            let photo = run.time("stage", || core.catalog.stage_photo(&bytes))?;
-            let write = |tx: &mut Tx<'_>| -> Result<(), ServiceError> {
-                tx.put_job_product(key, &row.product_id)?;
-                seen.put(tx, &row.product_id, row.image_id.clone(), photo)?;
-                end_row(tx, key, &row, &RowEnd::Done, version.as_ref())
-            };
-            run.time("commit", || core.catalog.write(write))?;
-            Ok(())
+    /// Looks at a photo once more, and stores it alone.
+    async fn look_and_store(&self, key: u64, row: &Looked) -> Result<(), ServiceError> {
+        looked_at(|| async {
+            let seen = self.see(&row.brought).await?;
+            self.patiently(|| {
+                let (brought, seen) = (row.brought.clone(), seen.clone());
+                self.run(&self.writes, Lane::Bulk, false, move |core, _| {
+                    let photo = core.catalog.stage_photo(&brought.bytes)?;
+                    core.catalog.write(|tx| store_row_seen(tx, key, &brought, seen, photo))?;
+                    Ok(())
+                })
+            })
+            .await
         })
         .await
     }
@@ -546,6 +629,68 @@ impl Core {
         let seen = self.catalog.seen(self.live().version(), sha256)?;
         Ok(seen.map(|(analysis, embedding, content_type)| Seen::before(analysis, embedding, content_type)))
     }
+}
+
+/// Rows that end together: as many as may, or those that are there when the first has waited long enough. `None`: there are no more.
+async fn gather(
+    rows: &mut (impl Stream<Item = Result<Result<Looked, Outcome>, ServiceError>> + Unpin),
+) -> Option<Result<Vec<Result<Looked, Outcome>>, ServiceError>> {
+    let mut batch = vec![match rows.next().await? {
+        Ok(row) => row,
+        Err(error) => return Some(Err(error)),
+    }];
+    let until = tokio::time::Instant::now() + GATHERED_FOR;
+    let mut photos = usize::from(batch.iter().any(Result::is_ok));
+    while batch.len() < ENDED_AT_ONCE && photos < STORED_AT_ONCE {
+        match tokio::time::timeout_at(until, rows.next()).await {
+            Ok(Some(Ok(row))) => {
+                photos += usize::from(row.is_ok());
+                batch.push(row);
+            }
+            Ok(Some(Err(error))) => return Some(Err(error)),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    Some(Ok(batch))
+}
+
+/// A row is through with its photo: who holds its slot keeps it, and who comes later asks the catalog.
+fn leave(photos: &Photos, sha256: &str, slot: &Arc<Slot>) {
+    let mut photos = lock(photos);
+    if photos.get(sha256).is_some_and(|known| Arc::ptr_eq(known, slot)) {
+        photos.remove(sha256);
+    }
+}
+
+fn store_row(tx: &mut Tx<'_>, key: u64, row: &Looked, photo: StagedPhoto) -> Result<(), ServiceError> {
+    store_row_seen(tx, key, &row.brought, row.seen.clone(), photo)
+}
+
+/// Stores a photo, and how its row ended.
+fn store_row_seen(
+    tx: &mut Tx<'_>,
+    key: u64,
+    brought: &Brought,
+    seen: Seen,
+    photo: StagedPhoto,
+) -> Result<(), ServiceError> {
+    let row = &brought.row;
+    let version = brought.etag.clone().map(|etag| (etag, brought.sha256.clone()));
+    tx.put_job_product(key, &row.product_id)?;
+    seen.put(tx, &row.product_id, row.image_id.clone(), photo)?;
+    end_row(tx, key, row, &RowEnd::Done, version.as_ref())
+}
+
+/// How a row ends whose photo cannot be used; what is not its fault is nobody's.
+fn refused(brought: Brought, error: ServiceError) -> Result<Outcome, ServiceError> {
+    refused_row(brought.row, brought.attempts, error)
+}
+
+fn refused_row(row: WaitingRow, attempts: u32, error: ServiceError) -> Result<Outcome, ServiceError> {
+    if !is_rows_fault(&error) {
+        return Err(error);
+    }
+    Ok(failed(row, error.cause(), &error.to_string(), attempts, false))
 }
 
 /// Ends a row, and keeps what its server says of its photo.
