@@ -24,12 +24,14 @@
 //! | [`similar`] | a query to a page of similar products |
 //! | [`scheduler`] | two bounded lanes for work that costs processor time |
 //! | [`service`] | write path and read path: what is acknowledged is durable and visible |
+//! | `backoff` | pauses before something is tried again |
 //! | `collections` | lists and tables of millions that change under a lock without a long stop |
 //! | [`metrics`] | counters and stage durations, for Prometheus and `Server-Timing` |
 //! | [`http`] | routes, auth, limits, problem+json, OpenAPI |
 //! | [`cli`] | commands and configuration |
 pub mod analyzer;
 pub mod attributes;
+mod backoff;
 pub mod catalog;
 pub mod cli;
 mod collections;

@@ -97,6 +97,7 @@ impl JetStream {
                 .payload(body.into())
                 .header("content-type", EVENT_MEDIA_TYPE)
                 .message_id(format!("{catalog_id}_{}", event.seq))
+                .expected_stream(self.name())
                 .expected_last_sequence(self.last + at);
             let sent = self.context.send_publish(format!("{}.{kind}", self.subject), message).await;
             under_way.push(sent.map_err(JetStreamError::of("publish"))?);

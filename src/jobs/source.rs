@@ -1,11 +1,11 @@
 //! Where photos of rows lie, and how they are asked for: few at a time of one host, again after a pause where that may help.
 
 use super::objects::{self, ObjectAccess, Objects};
+use crate::backoff;
 use crate::photo::{FetchError, Fetched, Fetcher};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::fs::File;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -224,16 +224,10 @@ impl Sources {
                 SourceError::Fetch(error) => error.retry_after().min(LONGEST_ASKED),
                 _ => Duration::ZERO,
             };
-            tokio::time::sleep(self.pause(attempt).max(asked)).await;
+            let pause = backoff::pause(attempt, self.config.first_pause, self.config.longest_pause);
+            tokio::time::sleep(pause.max(asked)).await;
         }
         again
-    }
-
-    fn pause(&self, attempt: u32) -> Duration {
-        let doubled = self.config.first_pause.saturating_mul(1 << (attempt - 1).min(16));
-        // Those that failed together are not to come again together. What is drawn decides nothing but that.
-        let drawn = RandomState::new().hash_one(attempt) as f64 / u64::MAX as f64;
-        doubled.min(self.config.longest_pause).mul_f64(0.5 + drawn)
     }
 
     /// Asks once. A host's place first, memory then: a host that does not answer holds nothing that others need but what its
@@ -355,14 +349,5 @@ mod tests {
         assert_eq!(&all.get(&uri(outside.join("a")), None).await.0.unwrap().unwrap().fetched.bytes[..], b"secret");
         assert!(matches!(all.get(&uri(outside.clone()), None).await.0, Err(SourceError::File(_))));
         assert!(matches!(all.get("ftp://host/a", None).await.0, Err(SourceError::Scheme)));
-    }
-
-    #[test]
-    fn pauses_double_up_to_the_longest() {
-        let sources = sources(FileAccess::All);
-        for (attempt, milliseconds) in [(1, 500), (2, 1_000), (3, 2_000), (30, 20_000)] {
-            let pause = sources.pause(attempt).as_millis();
-            assert!((milliseconds / 2..=milliseconds * 3 / 2).contains(&pause), "{attempt}: {pause}");
-        }
     }
 }

@@ -2,6 +2,7 @@
 //! that has none of our messages left.
 
 use super::{Core, Service, ServiceError};
+use crate::backoff;
 use crate::catalog::{Change, SliceLimits};
 use crate::feed::{Event, JetStream, JetStreamConfig};
 use std::time::Duration;
@@ -13,26 +14,26 @@ const AT_ONCE: usize = 256;
 const AT_ONCE_BYTES: usize = 4 << 20;
 /// How often it is kept how far the stream is.
 const KEPT_EVERY: Duration = Duration::from_secs(5);
-/// Pauses after a failure: the first, doubled up to the last.
+/// Pauses after a failure: the first, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(30)];
 
 impl Service {
     /// Publishes every change into a stream, until the service ends; after a failure again from where the stream ends.
     pub async fn run_publisher(&self, config: JetStreamConfig) {
-        let mut pause = PAUSES[0];
+        let mut failures = 0;
         while !self.is_ending() {
-            let Err(error) = self.publish(&config, &mut pause).await else { return };
+            let Err(error) = self.publish(&config, &mut failures).await else { return };
+            failures += 1;
             tracing::warn!(stream = config.stream, %error, "the feed is published again after a pause");
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(backoff::pause(failures, PAUSES[0], PAUSES[1])) => {}
                 () = self.ended() => return,
             }
-            pause = (2 * pause).min(PAUSES[1]);
         }
     }
 
-    /// `pause`: before the next try; the first again, once something was published.
-    async fn publish(&self, config: &JetStreamConfig, pause: &mut Duration) -> Result<(), ServiceError> {
+    /// `failures` in a row: none, once something was published.
+    async fn publish(&self, config: &JetStreamConfig, failures: &mut u32) -> Result<(), ServiceError> {
         let name = config.stream.clone();
         let known = self.patiently(|| {
             let name = name.clone();
@@ -54,7 +55,7 @@ impl Service {
                     (Event::of_change(&catalog_id, change), kind)
                 });
                 stream.publish(&catalog_id, &records.collect::<Vec<_>>()).await?;
-                *pause = PAUSES[0];
+                *failures = 0;
             }
             let is_last = through == after;
             after = through;

@@ -4,13 +4,13 @@
 //! takes something again.
 
 use super::Webhooks;
+use crate::backoff;
 use crate::catalog::{Change, ChangeKind, Delivery, DeliveryState, SliceLimits, WebhookRecord, WebhookState};
 use crate::feed::{EVENT_MEDIA_TYPE, Event, WEBHOOK_HEADERS, webhook_headers, webhook_message_id};
 use crate::service::{Core, Service, ServiceError};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -440,7 +440,8 @@ impl Webhooks {
             }
         }
         // Whole seconds, and never at once.
-        let pause = self.pause(delivery.attempts).as_secs().max(asked_s).max(1);
+        let pause = backoff::pause(delivery.attempts, self.config.first_pause, self.config.longest_pause);
+        let pause = pause.as_secs().max(asked_s).max(1);
         delivery.next_unix = now().saturating_add(i64::try_from(pause).unwrap_or(i64::MAX));
         let given_up = delivery.first_unix.saturating_add(seconds(self.config.give_up_after));
         delivery.state = if now() >= given_up { DeliveryState::Dead } else { DeliveryState::Waiting };
@@ -448,13 +449,6 @@ impl Webhooks {
         delivery.next_unix = delivery.next_unix.min(given_up.max(now() + 1));
         tracing::debug!(webhook = record.id, seq = delivery.seq, error = delivery.error, "a change was not taken");
         Err(asked_s)
-    }
-
-    fn pause(&self, attempts: u32) -> Duration {
-        let doubled = self.config.first_pause.saturating_mul(1 << attempts.saturating_sub(1).min(16));
-        // Those that failed together are not to come again together. What is drawn decides nothing but that.
-        let drawn = RandomState::new().hash_one(attempts) as f64 / u64::MAX as f64;
-        doubled.min(self.config.longest_pause).mul_f64(0.5 + drawn)
     }
 }
 
