@@ -498,7 +498,7 @@ impl Service {
             Ok(seen) => Ok(Ok(Looked { brought, seen, slot })),
             Err(error) => {
                 leave(photos, &brought.sha256, &slot);
-                refused(brought, error).map(Err)
+                refused(brought.row, brought.attempts, error).map(Err)
             }
         }
     }
@@ -541,7 +541,7 @@ impl Service {
                 Stored::Outdated => self.look_and_store(key, row).await,
             };
             if let Err(error) = stored {
-                outcomes.push(refused_row(row.brought.row.clone(), row.brought.attempts, error)?);
+                outcomes.push(refused(row.brought.row.clone(), row.brought.attempts, error)?);
             }
         }
         if !outcomes.is_empty() {
@@ -559,11 +559,13 @@ impl Service {
                 let photos = run.time("stage", || core.catalog.stage_photos(&bytes))?;
                 let write = |tx: &mut Tx<'_>| -> Result<Vec<Stored>, ServiceError> {
                     let rows = looked.iter().zip(photos);
-                    rows.map(|(row, photo)| match tx.atomically(|tx| store_row(tx, key, row, photo)) {
-                        Ok(()) => Ok(Stored::Done),
-                        Err(ServiceError::Catalog(CatalogError::OtherModel { .. })) => Ok(Stored::Outdated),
-                        Err(error) if is_rows_fault(&error) => Ok(Stored::Refused(error)),
-                        Err(error) => Err(error),
+                    rows.map(|(row, photo)| {
+                        match tx.atomically(|tx| store_row(tx, key, &row.brought, row.seen.clone(), photo)) {
+                            Ok(()) => Ok(Stored::Done),
+                            Err(ServiceError::Catalog(CatalogError::OtherModel { .. })) => Ok(Stored::Outdated),
+                            Err(error) if is_rows_fault(&error) => Ok(Stored::Refused(error)),
+                            Err(error) => Err(error),
+                        }
                     })
                     .collect()
                 };
@@ -581,7 +583,7 @@ impl Service {
                 let (brought, seen) = (row.brought.clone(), seen.clone());
                 self.run(&self.writes, Lane::Bulk, false, move |core, _| {
                     let photo = core.catalog.stage_photo(&brought.bytes)?;
-                    core.catalog.write(|tx| store_row_seen(tx, key, &brought, seen, photo))?;
+                    core.catalog.write(|tx| store_row(tx, key, &brought, seen, photo))?;
                     Ok(())
                 })
             })
@@ -662,18 +664,8 @@ fn leave(photos: &Photos, sha256: &str, slot: &Arc<Slot>) {
     }
 }
 
-fn store_row(tx: &mut Tx<'_>, key: u64, row: &Looked, photo: StagedPhoto) -> Result<(), ServiceError> {
-    store_row_seen(tx, key, &row.brought, row.seen.clone(), photo)
-}
-
 /// Stores a photo, and how its row ended.
-fn store_row_seen(
-    tx: &mut Tx<'_>,
-    key: u64,
-    brought: &Brought,
-    seen: Seen,
-    photo: StagedPhoto,
-) -> Result<(), ServiceError> {
+fn store_row(tx: &mut Tx<'_>, key: u64, brought: &Brought, seen: Seen, photo: StagedPhoto) -> Result<(), ServiceError> {
     let row = &brought.row;
     let version = brought.etag.clone().map(|etag| (etag, brought.sha256.clone()));
     tx.put_job_product(key, &row.product_id)?;
@@ -682,11 +674,7 @@ fn store_row_seen(
 }
 
 /// How a row ends whose photo cannot be used; what is not its fault is nobody's.
-fn refused(brought: Brought, error: ServiceError) -> Result<Outcome, ServiceError> {
-    refused_row(brought.row, brought.attempts, error)
-}
-
-fn refused_row(row: WaitingRow, attempts: u32, error: ServiceError) -> Result<Outcome, ServiceError> {
+fn refused(row: WaitingRow, attempts: u32, error: ServiceError) -> Result<Outcome, ServiceError> {
     if !is_rows_fault(&error) {
         return Err(error);
     }
