@@ -232,7 +232,9 @@ impl Webhooks {
             let expected = format!("at most {MAX_URL_BYTES} bytes");
             return Err(ServiceError::invalid("url", expected, format!("{} bytes", url.len())));
         }
-        let invalid = |error: FetchError| ServiceError::invalid("url", "where changes may be sent", error.to_string());
+        let invalid = |error: FetchError| {
+            ServiceError::invalid("url", "an http or https URL of a public address", error.to_string())
+        };
         self.fetcher.check(url).map_err(invalid)
     }
 }
