@@ -25,6 +25,7 @@
 //! | [`scheduler`] | two bounded lanes for work that costs processor time |
 //! | [`service`] | write path and read path: what is acknowledged is durable and visible |
 //! | `backoff` | pauses before something is tried again |
+//! | `child` | parts of the program that run in a process of their own |
 //! | `collections` | lists and tables of millions that change under a lock without a long stop |
 //! | [`metrics`] | counters and stage durations, for Prometheus and `Server-Timing` |
 //! | [`http`] | routes, auth, limits, problem+json, OpenAPI |
@@ -33,6 +34,7 @@ pub mod analyzer;
 pub mod attributes;
 mod backoff;
 pub mod catalog;
+mod child;
 pub mod cli;
 mod collections;
 pub mod color;

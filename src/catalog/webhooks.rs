@@ -80,19 +80,29 @@ pub struct WebhookRecord {
 }
 
 /// An endpoint that is to be.
-#[derive(Clone)]
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(
+    as = WebhookJson,
+    example = json!({"url": "https://shop.example/hooks/vitrine", "kinds": ["image_upserted", "job_ended"]})
+)]
 pub struct NewWebhook {
-    /// UUID.
-    pub id: String,
-    /// Where changes are sent.
+    /// `http` or `https`, of a public address.
+    #[schema(min_length = 1, max_length = 2048, format = "uri")]
     pub url: String,
-    /// Kinds of changes; all where there are none.
+    /// Kinds of changes; all, unless told.
+    #[serde(default)]
     pub kinds: Vec<ChangeKind>,
     /// What its owner calls it.
+    #[serde(default)]
+    #[schema(max_length = 200)]
     pub description: Option<String>,
-    /// What requests are signed with.
-    pub secret: String,
-    /// The last change that is not to be sent; the last there is, unless told.
+    /// `whsec_` and 24 to 64 bytes in base64; a new one, unless told.
+    #[serde(default)]
+    pub secret: Option<String>,
+    /// The last change that is not to be sent: 0 for the whole log, `Feed-Next-After` of a snapshot. The last there is, unless
+    /// told.
+    #[serde(default)]
     pub after: Option<u64>,
 }
 
@@ -171,21 +181,21 @@ pub struct DeliveryCounts {
 }
 
 impl Tx<'_> {
-    /// Makes an endpoint.
-    pub fn create_webhook(&mut self, new: &NewWebhook) -> Result<WebhookRecord, CatalogError> {
+    /// Makes an endpoint, whose requests are signed with `secret`.
+    pub fn create_webhook(&mut self, id: &str, secret: &str, new: &NewWebhook) -> Result<WebhookRecord, CatalogError> {
         let last = super::changes::last_seq(self.conn())?;
         let after = new.after.unwrap_or(last);
         if after > last {
             return Err(CatalogError::invalid("after", format!("a sequence number up to {last}"), after.to_string()));
         }
-        let secrets = [WebhookSecret { secret: new.secret.clone(), until: None }];
+        let secrets = [WebhookSecret { secret: secret.into(), until: None }];
         self.conn()
             .prepare_cached(
                 "INSERT INTO webhooks (webhook_id, url, kinds, description, state, secrets, cursor, created_at, updated_at)
                  VALUES (?1, ?2, ?3, ?4, 'active', ?5, ?6, ?7, ?7)",
             )?
             .execute(params![
-                new.id,
+                id,
                 new.url,
                 to_json("kinds", &new.kinds)?,
                 new.description,
@@ -193,7 +203,7 @@ impl Tx<'_> {
                 to_i64(after),
                 self.now()
             ])?;
-        self.expect_webhook(&new.id)
+        self.expect_webhook(id)
     }
 
     /// An endpoint as this transaction sees it.
@@ -209,8 +219,8 @@ impl Tx<'_> {
     }
 
     /// How many deliveries an endpoint has not taken.
-    pub fn delivery_counts_of(&self, id: &str) -> Result<DeliveryCounts, CatalogError> {
-        delivery_counts(self.conn(), self.expect_webhook(id)?.key)
+    pub fn delivery_counts(&self, key: u64) -> Result<DeliveryCounts, CatalogError> {
+        delivery_counts(self.conn(), key)
     }
 
     /// How many endpoints there are.

@@ -19,6 +19,7 @@ mod term;
 
 pub use error::CliError;
 
+use crate::child;
 use crate::jobs;
 use crate::photo::av1;
 use clap::{Parser, Subcommand};
@@ -71,8 +72,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // Without a path of its own the program decodes and reads in place, as libraries do.
     if let Ok(program) = std::env::current_exe() {
-        av1::decode_in_child(program.clone());
-        jobs::read_parquet_in_child(program);
+        child::run_by(program);
     }
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,

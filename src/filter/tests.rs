@@ -243,20 +243,11 @@ fn facets() -> impl Strategy<Value = Facets> {
     );
     let colors = prop::collection::vec(prop::sample::select(vec![BasicColor::Red, BasicColor::Grey]), 0..3);
     let retail = prop::collection::vec(word(&["gray", "Rose gold", "navy", "teal"]), 0..2);
-    (price, merchant, attributes, colors, retail).prop_map(|(price, merchant, attributes, colors, retail_colors)| {
+    let popularity = prop::option::of(0.0f32..=1.0);
+    let all = (price, popularity, merchant, attributes, colors, retail);
+    all.prop_map(|(price, popularity, merchant, attributes, colors, retail_colors)| {
         let (category, currency, in_stock, group_id, tags) = merchant;
-        Facets {
-            category,
-            price,
-            popularity: None,
-            currency,
-            in_stock,
-            group_id,
-            tags,
-            attributes,
-            colors,
-            retail_colors,
-        }
+        Facets { category, price, popularity, currency, in_stock, group_id, tags, attributes, colors, retail_colors }
     })
 }
 

@@ -4,8 +4,8 @@ use super::extract::{Params, Write, bounded, some};
 use super::idempotency::answer;
 use super::problem::Problem;
 use super::state::App;
-use crate::catalog::{ChangeKind, WebhookState};
-use crate::service::{DeliveryPage, DeliveryState, Resent, Webhook, WebhookList, WebhookOrder, WebhookPatch};
+use crate::catalog::{ChangeKind, NewWebhook, WebhookState};
+use crate::service::{DeliveryPage, DeliveryState, Resent, Webhook, WebhookList, WebhookPatch};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -20,30 +20,6 @@ const MAX_LIMIT: usize = 1_000;
 /// Seconds for which an old secret signs beside the new one, unless told, and at most.
 const DEFAULT_OVERLAP_S: u64 = 86_400;
 const MAX_OVERLAP_S: u64 = 30 * 86_400;
-
-/// An endpoint that is to be.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({"url": "https://shop.example/hooks/vitrine", "kinds": ["image_upserted", "job_ended"]}))]
-pub(super) struct WebhookJson {
-    /// `http` or `https`, of a public address.
-    #[schema(min_length = 1, max_length = 2048, format = "uri")]
-    url: String,
-    /// Kinds of changes; all, unless told.
-    #[serde(default)]
-    kinds: Vec<ChangeKind>,
-    /// What its owner calls it.
-    #[serde(default)]
-    #[schema(max_length = 200)]
-    description: Option<String>,
-    /// `whsec_` and 24 to 64 bytes in base64; a new one, unless told.
-    #[serde(default)]
-    secret: Option<String>,
-    /// The last change that is not to be sent: 0 for the whole log, `Feed-Next-After` of a snapshot. The last there is, unless
-    /// told.
-    #[serde(default)]
-    after: Option<u64>,
-}
 
 /// What is to be changed of an endpoint.
 #[derive(Deserialize, ToSchema)]
@@ -112,14 +88,12 @@ pub(super) struct DeliveryParams {
 /// least once: `webhook-id` stays the same. What is not answered with 2xx is sent again, ever more rarely, for a day.
 #[utoipa::path(
     post, path = "/v1/webhooks", tag = "webhooks", operation_id = "create_webhook",
-    request_body(content = WebhookJson, content_type = "application/json"),
+    request_body(content = NewWebhook, content_type = "application/json"),
     responses((status = 201, body = Webhook, description = "Made; its secret is told only here"), (status = 409)),
     security(("key" = ["admin"])),
 )]
-pub(super) async fn create_webhook(State(app): State<App>, write: Write<WebhookJson>) -> Result<Response, Problem> {
-    let WebhookJson { url, kinds, description, secret, after } = write.value;
-    let order = WebhookOrder { url, kinds, description, secret, after };
-    Ok(answer(app.service.create_webhook(order, write.once).await?))
+pub(super) async fn create_webhook(State(app): State<App>, write: Write<NewWebhook>) -> Result<Response, Problem> {
+    Ok(answer(app.service.create_webhook(write.value, write.once).await?))
 }
 
 /// Webhooks

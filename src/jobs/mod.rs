@@ -14,9 +14,7 @@ mod objects;
 mod source;
 
 pub use folder::{FolderError, photos_of, rows_of};
-pub use manifest::parquet::{
-    CHILD_COMMAND as READ_PARQUET, child as parquet_child, read_in_child as read_parquet_in_child,
-};
+pub use manifest::parquet::{CHILD_COMMAND as READ_PARQUET, child as parquet_child};
 pub use manifest::{Base, Format, MAX_URI_BYTES, ManifestError, Rows, is_manifest, open_file};
 pub use objects::ObjectAccess;
 pub(crate) use source::open;

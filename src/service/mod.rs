@@ -24,8 +24,7 @@ pub use types::{
     ModelInfo, PhotoBytes, PhotoInput, PhotoSource, ProductPage, ProductView, Reply, SimilarTo, Status, StoredAnalysis,
 };
 pub use webhooks::{
-    DeliveryPage, DeliveryState, Resent, Webhook, WebhookDelivery, WebhookList, WebhookOrder, WebhookPatch,
-    WebhooksConfig,
+    DeliveryPage, DeliveryState, Resent, Webhook, WebhookDelivery, WebhookList, WebhookPatch, WebhooksConfig,
 };
 
 use crate::analyzer::{Analyzed, Analyzer};
@@ -49,7 +48,7 @@ pub struct Service {
     core: Arc<Core>,
     fetcher: Fetcher,
     jobs: Arc<jobs::Jobs>,
-    webhooks: webhooks::Webhooks,
+    webhooks: Arc<webhooks::Webhooks>,
     /// How long changes are kept in the log; for ever where it is not said.
     log_kept: Option<time::Duration>,
     metrics: Metrics,

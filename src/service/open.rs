@@ -102,7 +102,7 @@ impl Service {
             writes: Arc::new(threads("write", writes)?),
             core,
             jobs: Arc::new(jobs),
-            webhooks: Webhooks::new(config.webhooks, &config.fetch)?,
+            webhooks: Arc::new(Webhooks::new(config.webhooks, &config.fetch)?),
             log_kept: (config.log_days > 0).then(|| time::Duration::days(config.log_days.into())),
             fetcher: Fetcher::new(config.fetch)?,
             metrics: Metrics::default(),

@@ -230,6 +230,11 @@ fn decode_cursor(cursor: &str) -> Result<String, ServiceError> {
 /// What a cursor of products begins with, so that one of another listing is not taken for it.
 const PRODUCTS: &str = "products/";
 
+/// The number in a cursor of the listing that begins with `of`.
+pub(super) fn number_in(cursor: &str, of: &str) -> Result<u64, ServiceError> {
+    cursor_text(cursor)?.strip_prefix(of).and_then(|number| number.parse().ok()).ok_or(ServiceError::BadCursor)
+}
+
 /// The text in a cursor that somebody sent.
 pub(super) fn cursor_text(cursor: &str) -> Result<String, ServiceError> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| ServiceError::BadCursor)?;

@@ -145,6 +145,7 @@ impl Service {
                 let created = before.is_some_and(|p| p.images.iter().all(|i| i.image_id != image.image_id));
                 answer(created, &image)
             },
+            |_| {},
         )
         .await
     }
@@ -227,30 +228,63 @@ impl Service {
         .await
     }
 
-    pub(super) async fn write<F>(&self, once: Option<IdempotencyKey>, work: F) -> Result<Reply, ServiceError>
+    async fn write<F>(&self, once: Option<IdempotencyKey>, work: F) -> Result<Reply, ServiceError>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<StoredResponse, ServiceError> + Send + 'static,
     {
-        self.write_with(once, |_| Ok(()), move |tx, ()| work(tx)).await
+        self.write_then(once, work, |_| {}).await
     }
 
-    /// Runs `prepare` outside and `work` inside of a transaction, on the writer's thread.
+    /// Runs `work` in a transaction, then `then`, also where whoever asked has gone meanwhile.
+    pub(super) async fn write_then<F, G>(
+        &self,
+        once: Option<IdempotencyKey>,
+        work: F,
+        then: G,
+    ) -> Result<Reply, ServiceError>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<StoredResponse, ServiceError> + Send + 'static,
+        G: FnOnce(&Reply) + Send + 'static,
+    {
+        self.write_with(once, |_| Ok(()), move |tx, ()| work(tx), then).await
+    }
+
+    /// As [`Service::write_then`], of what no request repeats.
+    pub(super) async fn change_then<T, F, G>(&self, work: F, then: G) -> Result<T, ServiceError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T, ServiceError> + Send + 'static,
+        G: FnOnce(&T) + Send + 'static,
+    {
+        let change = move |core: &Core, _: &mut super::Run<'_>| {
+            let value = core.catalog.write(work)?.value;
+            then(&value);
+            Ok(value)
+        };
+        self.run(&self.writes, Lane::Interactive, false, change).await
+    }
+
+    /// Runs `prepare` outside and `work` inside of a transaction, then `then`, all on the writer's thread.
     ///
     /// A write that has not started goes with a client that hangs up; one that has started is finished.
-    async fn write_with<P, F, T>(
+    async fn write_with<P, F, T, G>(
         &self,
         once: Option<IdempotencyKey>,
         prepare: P,
         work: F,
+        then: G,
     ) -> Result<Reply, ServiceError>
     where
         P: FnOnce(&Core) -> Result<T, ServiceError> + Send + 'static,
         F: FnOnce(&mut Tx<'_>, T) -> Result<StoredResponse, ServiceError> + Send + 'static,
+        G: FnOnce(&Reply) + Send + 'static,
     {
         self.run(&self.writes, Lane::Interactive, false, move |core, run| {
             let prepared = run.time("stage", || prepare(core))?;
             let outcome = run.time("commit", || core.catalog.write_once(once.as_ref(), |tx| work(tx, prepared)))?;
-            Ok(replied(outcome))
+            let reply = replied(outcome);
+            then(&reply);
+            Ok(reply)
         })
         .await
     }
@@ -282,7 +316,7 @@ fn gone() -> StoredResponse {
 }
 
 /// The answer to a write that may have come before.
-pub(super) fn replied(outcome: Once) -> Reply {
+fn replied(outcome: Once) -> Reply {
     match outcome {
         Once::First(committed) => reply(committed.value, false),
         Once::Replayed(stored) => reply(stored, true),

@@ -3,8 +3,7 @@
 //! Of the decoders there are, dav1d and libaom are C and need meson or cmake, `rav1d-safe` is AGPL, `rav1d` has no
 //! Rust interface. All entry points of `re_rav1d` are `extern "C"`: a panic inside cannot be caught and ends the
 //! process, and 255 bytes can make it panic (an empty T.35 unit; 6,300 files with random damage did not find one). So
-//! the program decodes in a child that may die of it. Where no child was set up ([`decode_in_child`]), as in tests and in
-//! other programs, it is decoded in place.
+//! the program decodes in a child that may die of it (`crate::child`): called with [`CHILD_COMMAND`], it has to run [`child`].
 
 use super::coded::{Cicp, Coded, Layout};
 use crate::photo::decode::contained;
@@ -12,9 +11,7 @@ use crate::photo::{Format, PhotoError};
 use re_rav1d::dav1d::pixel::{ColorPrimaries, MatrixCoefficients, TransferCharacteristic, YUVRange};
 use re_rav1d::dav1d::{Decoder, Error, Picture, PixelLayout, PlanarImageComponent as Component, Settings};
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -22,14 +19,6 @@ use std::time::Duration;
 pub const CHILD_COMMAND: &str = "decode-av1";
 /// Time for one picture; 50 megapixels take about a second.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-
-/// From here on AV1 is decoded in a child: `program` called with [`CHILD_COMMAND`], which has to run [`child`]. Called
-/// once, at the start of a program; later calls change nothing.
-pub fn decode_in_child(program: PathBuf) {
-    let _ = PROGRAM.set(program);
-}
 
 /// The child's part: one stream from `input`, its picture to `output`.
 ///
@@ -50,8 +39,8 @@ pub fn child(mut input: impl Read, output: impl Write) -> io::Result<()> {
 /// # Errors
 /// [`PhotoError::Malformed`], [`PhotoError::SizeMismatch`], [`PhotoError::UnsupportedFeature`].
 pub(super) fn decode(stream: Vec<u8>, size: (u32, u32)) -> Result<Coded, PhotoError> {
-    match PROGRAM.get() {
-        Some(program) => in_child(Command::new(program).arg(CHILD_COMMAND), &stream, size),
+    match crate::child::command(CHILD_COMMAND) {
+        Some(mut command) => in_child(&mut command, &stream, size),
         None => in_place(stream, size),
     }
 }

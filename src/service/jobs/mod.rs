@@ -3,7 +3,7 @@
 
 mod run;
 
-use super::read::{cursor_text, encode_cursor};
+use super::read::{encode_cursor, number_in};
 use super::{Core, Reply, Service, ServiceError, lock};
 use crate::catalog::{Catalog, CatalogError, FailedCause, FailedRow, IdempotencyKey, JobRecord, JobState, Tx};
 use crate::jobs::{Access, Job, JobSource, SourceConfig, Sources};
@@ -245,22 +245,19 @@ impl Service {
     ) -> Result<Reply, ServiceError> {
         let json = serde_json::to_string(&source).map_err(ServiceError::Encode)?;
         let jobs = Arc::clone(&self.jobs);
-        let queue = move |core: &Core, _: &mut super::Run<'_>| {
-            let written = core.catalog.write_once(once.as_ref(), |tx| {
-                if tx.count_open_jobs()? >= MAX_OPEN {
-                    return Err(ServiceError::TooManyJobs { limit: MAX_OPEN });
-                }
-                super::write::answer(true, &Job::new(tx.create_job(&id, &json)?, source, None))
-            })?;
-            // Here and not behind the wait: whoever asked may have gone, and the job is made.
-            let reply = super::write::replied(written);
+        let queue = move |tx: &mut Tx<'_>| {
+            if tx.count_open_jobs()? >= MAX_OPEN {
+                return Err(ServiceError::TooManyJobs { limit: MAX_OPEN });
+            }
+            super::write::answer(true, &Job::new(tx.create_job(&id, &json)?, source, None))
+        };
+        let then = move |reply: &Reply| {
             if let Some(mut spool) = spool {
                 spool.kept = !reply.replayed;
             }
             jobs.wake.notify_one();
-            Ok(reply)
         };
-        self.run(&self.writes, Lane::Interactive, false, queue).await
+        self.write_then(once, queue, then).await
     }
 
     /// Makes a job of a command, which runs it itself ([`Service::run_job_alone`]); gives its id.
@@ -396,12 +393,7 @@ impl Service {
         G: FnOnce(&Jobs, &JobRecord) + Send + 'static,
     {
         let jobs = Arc::clone(&self.jobs);
-        let change = move |core: &Core, _: &mut super::Run<'_>| {
-            let record = core.catalog.write(work)?.value;
-            then(&jobs, &record);
-            Ok(record)
-        };
-        let record = self.run(&self.writes, Lane::Interactive, false, change).await?;
+        let record = self.change_then(work, move |record| then(&jobs, record)).await?;
         self.told(record)
     }
 
@@ -486,8 +478,4 @@ fn remove_lost(dir: &Path, catalog: &Catalog) {
 fn source(record: &JobRecord) -> Result<JobSource, ServiceError> {
     let corrupt = |error| CatalogError::Corrupt { what: format!("source of job {}: {error}", record.id) };
     Ok(serde_json::from_str(&record.source).map_err(corrupt)?)
-}
-
-fn number_in(cursor: &str, of: &str) -> Result<u64, ServiceError> {
-    cursor_text(cursor)?.strip_prefix(of).and_then(|number| number.parse().ok()).ok_or(ServiceError::BadCursor)
 }

@@ -115,15 +115,6 @@ struct Looked {
     slot: Arc<Slot>,
 }
 
-/// What became of a row whose photo was to be stored with others.
-enum Stored {
-    Done,
-    /// The row cannot be stored.
-    Refused(ServiceError),
-    /// Another model became live since it was looked at.
-    Outdated,
-}
-
 impl Service {
     /// Runs jobs as they are made, until the service ends. Jobs of commands whose process is gone are ended first: what they
     /// were about, they can be asked again.
@@ -536,9 +527,8 @@ impl Service {
         for (row, stored) in looked.iter().zip(stored) {
             leave(photos, &row.brought.sha256, &row.slot);
             let stored = match stored {
-                Stored::Done => continue,
-                Stored::Refused(error) => Err(error),
-                Stored::Outdated => self.look_and_store(key, row).await,
+                Err(ServiceError::Catalog(CatalogError::OtherModel { .. })) => self.look_and_store(key, row).await,
+                stored => stored,
             };
             if let Err(error) = stored {
                 outcomes.push(refused(row.brought.row.clone(), row.brought.attempts, error)?);
@@ -550,24 +540,24 @@ impl Service {
         Ok(count)
     }
 
-    /// Stores photos that were looked at, each with how its row ended, in one transaction.
-    async fn store_rows(&self, key: u64, looked: &Arc<Vec<Looked>>) -> Result<Vec<Stored>, ServiceError> {
+    /// Stores photos that were looked at, each with how its row ended, in one transaction; gives what is wrong with which row.
+    async fn store_rows(
+        &self,
+        key: u64,
+        looked: &Arc<Vec<Looked>>,
+    ) -> Result<Vec<Result<(), ServiceError>>, ServiceError> {
         self.patiently(|| {
             let looked = Arc::clone(looked);
             self.run(&self.writes, Lane::Bulk, false, move |core, run| {
                 let bytes: Vec<&[u8]> = looked.iter().map(|row| &row.brought.bytes[..]).collect();
                 let photos = run.time("stage", || core.catalog.stage_photos(&bytes))?;
-                let write = |tx: &mut Tx<'_>| -> Result<Vec<Stored>, ServiceError> {
+                let write = |tx: &mut Tx<'_>| {
                     let rows = looked.iter().zip(photos);
-                    rows.map(|(row, photo)| {
-                        match tx.atomically(|tx| store_row(tx, key, &row.brought, row.seen.clone(), photo)) {
-                            Ok(()) => Ok(Stored::Done),
-                            Err(ServiceError::Catalog(CatalogError::OtherModel { .. })) => Ok(Stored::Outdated),
-                            Err(error) if is_rows_fault(&error) => Ok(Stored::Refused(error)),
-                            Err(error) => Err(error),
-                        }
+                    rows.map(|(row, photo)| match tx.atomically(|tx| store_row(tx, key, row, photo)) {
+                        Err(error) if !is_rows_fault(&error) => Err(error),
+                        stored => Ok(stored),
                     })
-                    .collect()
+                    .collect::<Result<_, ServiceError>>()
                 };
                 Ok(run.time("commit", || core.catalog.write(write))?.value)
             })
@@ -575,19 +565,12 @@ impl Service {
         .await
     }
 
-    /// Looks at a photo once more, and stores it alone.
+    /// Looks at a photo once more, since another model became live, and stores it alone.
     async fn look_and_store(&self, key: u64, row: &Looked) -> Result<(), ServiceError> {
         looked_at(|| async {
             let seen = self.see(&row.brought).await?;
-            self.patiently(|| {
-                let (brought, seen) = (row.brought.clone(), seen.clone());
-                self.run(&self.writes, Lane::Bulk, false, move |core, _| {
-                    let photo = core.catalog.stage_photo(&brought.bytes)?;
-                    core.catalog.write(|tx| store_row(tx, key, &brought, seen, photo))?;
-                    Ok(())
-                })
-            })
-            .await
+            let again = Looked { brought: row.brought.clone(), seen, slot: Arc::clone(&row.slot) };
+            self.store_rows(key, &Arc::new(vec![again])).await?.pop().unwrap_or(Ok(()))
         })
         .await
     }
@@ -665,11 +648,11 @@ fn leave(photos: &Photos, sha256: &str, slot: &Arc<Slot>) {
 }
 
 /// Stores a photo, and how its row ended.
-fn store_row(tx: &mut Tx<'_>, key: u64, brought: &Brought, seen: Seen, photo: StagedPhoto) -> Result<(), ServiceError> {
-    let row = &brought.row;
-    let version = brought.etag.clone().map(|etag| (etag, brought.sha256.clone()));
+fn store_row(tx: &mut Tx<'_>, key: u64, looked: &Looked, photo: StagedPhoto) -> Result<(), ServiceError> {
+    let Looked { brought: Brought { row, sha256, etag, .. }, seen, .. } = looked;
+    let version = etag.clone().map(|etag| (etag, sha256.clone()));
     tx.put_job_product(key, &row.product_id)?;
-    seen.put(tx, &row.product_id, row.image_id.clone(), photo)?;
+    seen.clone().put(tx, &row.product_id, row.image_id.clone(), photo)?;
     end_row(tx, key, row, &RowEnd::Done, version.as_ref())
 }
 

@@ -2,7 +2,7 @@
 
 mod deliver;
 
-use super::read::{cursor_text, encode_cursor};
+use super::read::{encode_cursor, number_in};
 use super::{Core, Reply, Service, ServiceError};
 use crate::catalog;
 use crate::catalog::{
@@ -10,8 +10,8 @@ use crate::catalog::{
 };
 use crate::feed::{is_webhook_secret, new_webhook_secret};
 use crate::photo::{FetchConfig, FetchError, Fetcher};
-use crate::scheduler::Lane;
 use serde::Serialize;
+use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::watch;
@@ -179,21 +179,6 @@ pub struct Resent {
     pub resent: usize,
 }
 
-/// An endpoint that somebody wants.
-#[derive(Clone, Default)]
-pub struct WebhookOrder {
-    /// Where changes are to be sent.
-    pub url: String,
-    /// Kinds of changes; all where there are none.
-    pub kinds: Vec<ChangeKind>,
-    /// What its owner calls it.
-    pub description: Option<String>,
-    /// What requests are to be signed with; a new one, unless told.
-    pub secret: Option<String>,
-    /// The last change that is not to be sent; the last there is, unless told.
-    pub after: Option<u64>,
-}
-
 /// What is to be changed of an endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -266,28 +251,20 @@ impl Service {
     ///
     /// # Errors
     /// When the URL or the secret cannot be used, `after` is beyond the log, or there are as many as may be.
-    pub async fn create_webhook(
-        &self,
-        order: WebhookOrder,
-        once: Option<IdempotencyKey>,
-    ) -> Result<Reply, ServiceError> {
-        let WebhookOrder { url, kinds, description, secret, after } = order;
-        self.webhooks.check_url(&url)?;
-        check_description(description.as_deref())?;
-        let secret = check_secret(secret)?;
+    pub async fn create_webhook(&self, new: NewWebhook, once: Option<IdempotencyKey>) -> Result<Reply, ServiceError> {
+        self.webhooks.check_url(&new.url)?;
+        check_description(new.description.as_deref())?;
+        let secret = check_secret(new.secret.clone())?;
         let id = uuid::Uuid::new_v4().to_string();
-        let new = NewWebhook { id, url, kinds, description, secret, after };
-        let made = self
-            .write(once, move |tx| {
-                if tx.count_webhooks()? >= MAX_WEBHOOKS {
-                    return Err(ServiceError::TooManyWebhooks { limit: MAX_WEBHOOKS });
-                }
-                let record = tx.create_webhook(&new)?;
-                super::write::answer(true, &Webhook::new(record, DeliveryCounts::default(), Some(new.secret.clone())))
-            })
-            .await;
-        self.webhooks.tell();
-        made
+        let make = move |tx: &mut Tx<'_>| {
+            if tx.count_webhooks()? >= MAX_WEBHOOKS {
+                return Err(ServiceError::TooManyWebhooks { limit: MAX_WEBHOOKS });
+            }
+            let record = tx.create_webhook(&id, &secret, &new)?;
+            super::write::answer(true, &Webhook::new(record, DeliveryCounts::default(), Some(secret)))
+        };
+        let webhooks = Arc::clone(&self.webhooks);
+        self.write_then(once, make, move |_| webhooks.tell()).await
     }
 
     /// All endpoints.
@@ -344,7 +321,7 @@ impl Service {
         once: Option<IdempotencyKey>,
     ) -> Result<Reply, ServiceError> {
         let (id, new) = (id.to_owned(), check_secret(secret)?);
-        let rotated = self.write(once, move |tx| {
+        let rotate = move |tx: &mut Tx<'_>| {
             let mut record = tx.expect_webhook(&id)?;
             let now = OffsetDateTime::now_utc().unix_timestamp();
             let until = now.saturating_add(i64::try_from(overlap.as_secs()).unwrap_or(i64::MAX));
@@ -358,11 +335,11 @@ impl Service {
             }
             record.secrets.insert(0, WebhookSecret { secret: new.clone(), until: None });
             let record = tx.set_webhook(&record)?;
-            super::write::answer(false, &Webhook::new(record, tx.delivery_counts_of(&id)?, Some(new.clone())))
-        });
-        let rotated = rotated.await;
-        self.webhooks.tell();
-        rotated
+            let counts = tx.delivery_counts(record.key)?;
+            super::write::answer(false, &Webhook::new(record, counts, Some(new)))
+        };
+        let webhooks = Arc::clone(&self.webhooks);
+        self.write_then(once, rotate, move |_| webhooks.tell()).await
     }
 
     /// Removes an endpoint with its deliveries.
@@ -371,9 +348,7 @@ impl Service {
     /// When it is unknown.
     pub async fn delete_webhook(&self, id: &str) -> Result<(), ServiceError> {
         let id = id.to_owned();
-        let deleted = self.interactive_write(move |tx| Ok(tx.delete_webhook(&id)?)).await;
-        self.webhooks.tell();
-        deleted
+        self.change_webhooks(move |tx| Ok(tx.delete_webhook(&id)?)).await
     }
 
     /// Changes that an endpoint has not taken, in their order.
@@ -387,14 +362,7 @@ impl Service {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<DeliveryPage, ServiceError> {
-        let after = match cursor {
-            None => 0,
-            Some(cursor) => {
-                let text = cursor_text(cursor)?;
-                let seq = text.strip_prefix(DELIVERIES).and_then(|seq| seq.parse().ok());
-                seq.ok_or(ServiceError::BadCursor)?
-            }
-        };
+        let after = cursor.map(|cursor| number_in(cursor, DELIVERIES)).transpose()?.unwrap_or(0);
         let id = id.to_owned();
         let dead = state.map(|state| state == DeliveryState::Dead);
         self.on_reads(move |core, _| {
@@ -419,13 +387,12 @@ impl Service {
                 let key = tx.expect_webhook(&id)?.key;
                 Ok(tx.revive_deliveries(key, seq, REVIVED_AT_ONCE)?)
             };
-            let revived = self.interactive_write(revive).await?;
+            let revived = self.change_webhooks(revive).await?;
             resent += revived;
             if revived < REVIVED_AT_ONCE {
                 break;
             }
         }
-        self.webhooks.tell();
         match seq {
             Some(seq) if resent == 0 => Err(ServiceError::UnknownDelivery { seq }),
             _ => Ok(Resent { resent }),
@@ -438,7 +405,7 @@ impl Service {
         alter: impl FnOnce(&mut WebhookRecord) + Send + 'static,
     ) -> Result<Webhook, ServiceError> {
         let id = id.to_owned();
-        let changed = self.interactive_write(move |tx| {
+        let change = move |tx: &mut Tx<'_>| {
             let mut record = tx.expect_webhook(&id)?;
             let before = (record.url.clone(), record.state);
             alter(&mut record);
@@ -446,21 +413,20 @@ impl Service {
             if is_mended {
                 tx.hurry_deliveries(record.key)?;
             }
-            Ok((tx.set_webhook(&record)?, tx.delivery_counts_of(&id)?))
-        });
-        let changed = changed.await;
-        self.webhooks.tell();
-        changed.map(|(record, counts)| Webhook::new(record, counts, None))
+            Ok((tx.set_webhook(&record)?, tx.delivery_counts(record.key)?))
+        };
+        let (record, counts) = self.change_webhooks(change).await?;
+        Ok(Webhook::new(record, counts, None))
     }
 
-    /// Runs `work` in a transaction ahead of bulk writes.
-    async fn interactive_write<T, F>(&self, work: F) -> Result<T, ServiceError>
+    /// Runs `work` in a transaction, and lets those who send know.
+    async fn change_webhooks<T, F>(&self, work: F) -> Result<T, ServiceError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Result<T, ServiceError> + Send + 'static,
     {
-        let write = move |core: &Core, _: &mut super::Run<'_>| Ok(core.catalog.write(work)?.value);
-        self.run(&self.writes, Lane::Interactive, false, write).await
+        let webhooks = Arc::clone(&self.webhooks);
+        self.change_then(work, move |_| webhooks.tell()).await
     }
 }
 

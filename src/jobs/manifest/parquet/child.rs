@@ -1,5 +1,5 @@
 //! Parquet read in a process of its own, with bounds of memory and time: a kilobyte can ask for gigabytes, or nest without end, and
-//! the library finds out too late. Where no child was set up ([`read_in_child`]), as in tests, it is read in place.
+//! the library finds out too late. See `crate::child` for who runs it.
 //!
 //! The child has the file as its input and writes lines of JSON: an array of the columns' names, then for each row an object, or an
 //! array of what is wrong with it; at the end null, or a text, where the file cannot be read further.
@@ -9,9 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
-use std::path::PathBuf;
-use std::process::{ChildStdout, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{ChildStdout, Stdio};
 
 /// What a child is called with.
 pub const CHILD_COMMAND: &str = "read-parquet";
@@ -21,14 +19,6 @@ const MEMORY_BYTES: u64 = 2 << 30;
 const SECONDS: u64 = 3_600;
 /// Longest line: a text of JSON takes up to six bytes for one.
 const LINE_BYTES: u64 = 8 << 20;
-
-static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-
-/// From here on Parquet is read in a child: `program` called with [`CHILD_COMMAND`], which has to run [`child`]. Called once, at
-/// the start of a program; later calls change nothing.
-pub fn read_in_child(program: PathBuf) {
-    let _ = PROGRAM.set(program);
-}
 
 /// The child's part: the file that is its input, to `output`.
 ///
@@ -88,9 +78,8 @@ pub(super) struct Child {
 
 /// A child that reads `file`, and the names of its columns; none where there is no program for it.
 pub(super) fn start(file: &File) -> Result<Option<(Child, Vec<String>)>, ManifestError> {
-    let Some(program) = PROGRAM.get().filter(|_| cfg!(unix)) else { return Ok(None) };
-    let mut command = Command::new(program);
-    command.arg(CHILD_COMMAND).stdin(file.try_clone()?).stdout(Stdio::piped()).stderr(Stdio::null());
+    let Some(mut command) = crate::child::command(CHILD_COMMAND).filter(|_| cfg!(unix)) else { return Ok(None) };
+    command.stdin(file.try_clone()?).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut process = command.spawn()?;
     let output = process.stdout.take().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
     let mut child = Child { process, lines: BufReader::new(output), line: Vec::new() };

@@ -3,7 +3,7 @@
 
 mod child;
 
-pub use child::{CHILD_COMMAND, child, read_in_child};
+pub use child::{CHILD_COMMAND, child};
 
 use super::columns::Column;
 use super::{Fault, MAX_ROW_BYTES, ManifestError, Record, bad_value, ndjson, shown, too_long};
