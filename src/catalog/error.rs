@@ -120,6 +120,11 @@ impl CatalogError {
         }
     }
 
+    /// Whether the store failed, and not what was asked of it: the next thing asked would fail as well.
+    pub fn is_of_the_store(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Sqlite(_) | Self::StorageFull | Self::Busy { .. } | Self::Corrupt { .. })
+    }
+
     /// A value out of its bounds.
     pub(super) fn invalid(field: &'static str, expected: impl Into<String>, received: impl Into<String>) -> Self {
         Self::Invalid { field, expected: expected.into(), received: received.into() }

@@ -1,7 +1,7 @@
 //! Requests that may come twice: the answer to a write is kept in the write's own transaction, under the caller and
 //! its key, so that a repeat gets the first answer and changes nothing.
 
-use super::{CatalogError, Tx};
+use super::{CatalogError, Once, Tx};
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
@@ -70,14 +70,25 @@ pub(super) fn find(
 }
 
 impl Tx<'_> {
-    /// The answer this key got before, if any. Ask first in the transaction: of two requests at once, the second
-    /// finds the first one's answer here.
-    pub fn replay(&self, key: &IdempotencyKey) -> Result<Option<StoredResponse>, CatalogError> {
-        find(self.conn(), key, self.now_unix())
+    /// Runs `work`, unless its request came before: a repeat gets the first answer and changes nothing. Without a key, `work`
+    /// just runs.
+    pub fn once<E: From<CatalogError>>(
+        &mut self,
+        key: Option<&IdempotencyKey>,
+        work: impl FnOnce(&mut Self) -> Result<StoredResponse, E>,
+    ) -> Result<Once, E> {
+        let Some(key) = key else { return work(self).map(Once::First) };
+        // Of two requests at once, the second finds the first one's answer here.
+        if let Some(response) = find(self.conn(), key, self.now_unix())? {
+            return Ok(Once::Replayed(response));
+        }
+        let response = work(self)?;
+        self.remember(key, &response)?;
+        Ok(Once::First(response))
     }
 
     /// Keeps the answer for [`IDEMPOTENCY_TTL_S`] seconds, from this transaction's commit on.
-    pub fn remember(&mut self, key: &IdempotencyKey, response: &StoredResponse) -> Result<(), CatalogError> {
+    fn remember(&mut self, key: &IdempotencyKey, response: &StoredResponse) -> Result<(), CatalogError> {
         let now = self.now_unix();
         self.atomically(|tx| {
             tx.conn()

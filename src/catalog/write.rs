@@ -46,11 +46,11 @@ pub struct Tx<'c> {
     unsynced: BTreeSet<PathBuf>,
 }
 
-/// Outcome of [`Catalog::write_once`].
-#[derive(Clone, Debug, PartialEq)]
+/// Outcome of a request that its caller may repeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Once {
     /// The request came for the first time; this is its answer.
-    First(Committed<StoredResponse>),
+    First(StoredResponse),
     /// It had come before; this was its answer, and nothing changed now.
     Replayed(StoredResponse),
 }
@@ -112,20 +112,7 @@ impl Catalog {
         key: Option<&IdempotencyKey>,
         work: impl FnOnce(&mut Tx<'_>) -> Result<StoredResponse, E>,
     ) -> Result<Once, E> {
-        let mut replayed = false;
-        let committed = self.write(|tx| {
-            let Some(key) = key else {
-                return work(tx);
-            };
-            if let Some(response) = tx.replay(key)? {
-                replayed = true;
-                return Ok(response);
-            }
-            let response = work(tx)?;
-            tx.remember(key, &response)?;
-            Ok::<_, E>(response)
-        })?;
-        Ok(if replayed { Once::Replayed(committed.value) } else { Once::First(committed) })
+        Ok(self.write(|tx| tx.once(key, work))?.value)
     }
 
     /// Installs the observer, replacing any other. It is first told of every change after `after` that is committed

@@ -12,6 +12,7 @@ mod open;
 mod publish;
 mod read;
 mod types;
+mod uploads;
 mod webhooks;
 mod write;
 
@@ -64,6 +65,7 @@ struct Core {
     second: Mutex<Option<Analyzer>>,
     /// Loaded and tested when its activation was ordered, until the background takes it.
     loaded: Mutex<Option<Model>>,
+    uploads: uploads::Uploads,
     /// Of searches that may be brief.
     pace: read::Pace,
 }

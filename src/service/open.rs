@@ -3,6 +3,7 @@
 use super::bundles::Bundles;
 use super::jobs::{Jobs, JobsConfig};
 use super::read::Pace;
+use super::uploads::Uploads;
 use super::webhooks::{Webhooks, WebhooksConfig};
 use super::{Core, ModelInfo, Service, ServiceError, Status, follow};
 use crate::analyzer::Analyzer;
@@ -86,7 +87,8 @@ impl Service {
         tracing::info!(version = model.version(), engine, %precision, reason, "model loaded");
         let follower = follow::Follower::open(&dir, settings, index, Analyzer::new(model), &catalog)?;
         let (second, loaded) = (Mutex::new(None), Mutex::new(None));
-        let core = Arc::new(Core { catalog, follower, limits: config.limits, second, loaded, pace: Pace::default() });
+        let (limits, uploads) = (config.limits, Uploads::new(config.photos.threads));
+        let core = Arc::new(Core { catalog, follower, limits, second, loaded, uploads, pace: Pace::default() });
         // Places of its own: a job that waits for slow hosts keeps no shopper's photo out.
         let jobs_fetcher =
             Fetcher::new(FetchConfig { concurrency: config.jobs.fetches.max(1), ..config.fetch.clone() })?;

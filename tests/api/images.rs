@@ -2,6 +2,7 @@
 
 use super::photos::{jpeg, photo};
 use super::server::{json, problem, start};
+use futures_util::future::join_all;
 use image::ImageFormat;
 use reqwest::{Method, StatusCode};
 
@@ -70,4 +71,26 @@ async fn stored_photos_are_looked_at_whole() {
     problem(server.post_photo("/v1/products/p/images?box=1,1,99,99", jpeg()), 400, "unknown-parameter").await;
     let body = serde_json::json!({"base64": "AAEC", "box": [1, 1, 99, 99]});
     problem(server.post("/v1/products/p/images").json(&body), 400, "invalid-body").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_uploads_that_are_stored_together_each_has_its_own_answer() {
+    let Some(server) = start().await else { return };
+    server.product("p").await;
+    // Pairs with one key and different photos: whichever comes second is refused, and takes no other with it.
+    let put = |pair: u8, other: u8| {
+        let path = format!("/v1/products/p/images/{pair}-{other}");
+        let put = server.put(&path).header("content-type", "image/png").header("idempotency-key", pair.to_string());
+        async move { (path, put.body(photo(ImageFormat::Png, 2 * pair + other)).send().await.unwrap().status()) }
+    };
+    let outcomes = join_all((0..12).flat_map(|pair| [put(pair, 0), put(pair, 1)])).await;
+    for pair in outcomes.chunks(2) {
+        let mut statuses: Vec<u16> = pair.iter().map(|(_, status)| status.as_u16()).collect();
+        statuses.sort_unstable();
+        assert_eq!(statuses, [201, 409], "{pair:?}");
+    }
+    for (path, status) in outcomes {
+        let there = server.get(&path).send().await.unwrap().status().is_success();
+        assert_eq!(there, status == StatusCode::CREATED, "{path}");
+    }
 }

@@ -214,8 +214,8 @@ fn a_repeated_request_gets_the_first_answer_until_it_expires() {
         })
     };
     let Once::First(first) = run(&key("me", b"1"), "one").unwrap() else { panic!("not the first") };
-    assert_eq!(run(&key("me", b"1"), "two").unwrap(), Once::Replayed(first.value.clone()));
-    assert_eq!(catalog.replay(&key("me", b"1")).unwrap(), Some(first.value));
+    assert_eq!(run(&key("me", b"1"), "two").unwrap(), Once::Replayed(first.clone()));
+    assert_eq!(catalog.replay(&key("me", b"1")).unwrap(), Some(first));
     assert_eq!(catalog.last_seq().unwrap(), 1);
     assert!(matches!(run(&key("me", b"2"), "x"), Err(CatalogError::IdempotencyConflict { .. })));
     assert!(matches!(run(&key("you", b"2"), "three").unwrap(), Once::First(_)));

@@ -6,7 +6,7 @@ use crate::catalog::{CatalogError, JobRecord, JobState, NewRow, RowEnd, RowFault
 use crate::jobs::{self, Base, Got, JobSource, ManifestError, Rows, SourceError, rows_of};
 use crate::photo::Fetched;
 use crate::scheduler::{Lane, SchedulerError, Ticket};
-use crate::service::write::{Seen, image_name, looked_at};
+use crate::service::uploads::{STORED_AT_ONCE, Seen, image_name, looked_at};
 use crate::service::{Core, Service, ServiceError, lock};
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
@@ -27,10 +27,8 @@ use url::Url;
 const READ_AT_ONCE: usize = 500;
 /// Rows that are read ahead of those under way.
 const PAGE: usize = 1_000;
-/// Rows that end in one transaction, at most; and photos that are stored in one: most of what one costs alone is its commit and the
-/// syncs of its folders.
+/// Rows that end in one transaction, at most.
 const ENDED_AT_ONCE: usize = 256;
-const STORED_AT_ONCE: usize = 16;
 /// Longest wait of a row for others to end with.
 const GATHERED_FOR: Duration = Duration::from_millis(200);
 /// Seconds over which the rate of a job is told.
@@ -549,17 +547,8 @@ impl Service {
         self.patiently(|| {
             let looked = Arc::clone(looked);
             self.run(&self.writes, Lane::Bulk, false, move |core, run| {
-                let bytes: Vec<&[u8]> = looked.iter().map(|row| &row.brought.bytes[..]).collect();
-                let photos = run.time("stage", || core.catalog.stage_photos(&bytes))?;
-                let write = |tx: &mut Tx<'_>| {
-                    let rows = looked.iter().zip(photos);
-                    rows.map(|(row, photo)| match tx.atomically(|tx| store_row(tx, key, row, photo)) {
-                        Err(error) if !is_rows_fault(&error) => Err(error),
-                        stored => Ok(stored),
-                    })
-                    .collect::<Result<_, ServiceError>>()
-                };
-                Ok(run.time("commit", || core.catalog.write(write))?.value)
+                let store = |tx: &mut Tx<'_>, row: &Looked, photo| store_row(tx, key, row, photo);
+                core.store_photos(&looked, |row| &row.brought.bytes, store, run)
             })
         })
         .await
