@@ -65,6 +65,7 @@ fn fill(dir: &Path, rows: usize, mut vectors: impl Iterator<Item = Vec<f32>>) {
                     image_id: "a",
                     photo,
                     content_type: "image/png",
+                    area: None,
                     analysis,
                     embedding: &embedding,
                     also: None,

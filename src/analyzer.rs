@@ -5,23 +5,27 @@ use crate::attributes::{self, Attribute};
 use crate::color::{self, BasicColor, ColorPrior, Colors};
 use crate::mask::{self, Masks, Steps};
 use crate::model::{Embedding, Model, ModelError, Prediction};
-use crate::photo::Photo;
+use crate::photo::{Photo, PixelBox};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// The head whose labels are the colors a merchant would write.
 const COLOR_HEAD: &str = "base_color";
 
-/// What is known of one photo. A function of the bytes, the model version and nothing else.
+/// What is known of one photo, or of a part of it. A function of the bytes, the part, the model version and nothing else.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Analysis {
     /// SHA-256 of the photo's bytes, hex.
     #[schema(pattern = "^[0-9a-f]{64}$")]
     pub sha256: String,
-    /// Width in pixels, upright.
+    /// Width in pixels, upright; of `box`, where there is one.
     pub width: u32,
-    /// Height in pixels, upright.
+    /// Height in pixels, upright; of `box`, where there is one.
     pub height: u32,
+    /// The part that was looked at, `[x1, y1, x2, y2]` in pixels of the upright photo; without it all of it.
+    #[serde(rename = "box", default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<u32>, required = false, min_items = 4, max_items = 4)]
+    pub area: Option<PixelBox>,
     /// Version of the bundle that saw it.
     pub model_version: String,
     /// What the model saw; attributes that do not apply are left out.
@@ -86,6 +90,7 @@ impl Analyzer {
             sha256: photo.sha256().to_string(),
             width: photo.width(),
             height: photo.height(),
+            area: photo.area(),
             model_version: self.model.version().to_owned(),
             attributes: self.attributes(&prediction),
             colors,

@@ -5,6 +5,7 @@ use super::ids::{MAX_LABEL_CHARS, validate_text};
 use super::photos::is_hash;
 use super::{CatalogError, ChangeKind, Image, NewImage, Payload, Tx, models, read};
 use crate::analyzer::Analysis;
+use crate::photo::Area;
 use rusqlite::params;
 
 /// Most images of one product: a record is read and sent whole.
@@ -14,7 +15,7 @@ impl Tx<'_> {
     /// Stores an image of a product, replacing one of the same id, and returns it. The photo is in its place, on
     /// disk, before the transaction commits. A replaced image keeps its place among the product's images.
     pub fn put_image(&mut self, product_id: &str, new: NewImage<'_>) -> Result<Image, CatalogError> {
-        let NewImage { image_id, photo, content_type, analysis, embedding, also } = new;
+        let NewImage { image_id, photo, content_type, area, analysis, embedding, also } = new;
         super::validate_id("image_id", image_id)?;
         validate_content_type(content_type)?;
         let also = also.filter(|(other, _)| other.model_version != analysis.model_version);
@@ -58,13 +59,22 @@ impl Tx<'_> {
             let key: i64 = tx
                 .conn()
                 .prepare_cached(
-                    "INSERT INTO images (product_id, image_id, sha256, content_type, size_bytes, created_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                     ON CONFLICT (product_id, image_id) DO UPDATE SET sha256 = ?3, content_type = ?4, size_bytes = ?5
+                    "INSERT INTO images (product_id, image_id, sha256, content_type, size_bytes, created_at, area)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                     ON CONFLICT (product_id, image_id)
+                         DO UPDATE SET sha256 = ?3, content_type = ?4, size_bytes = ?5, area = ?7
                      RETURNING image_key",
                 )?
                 .query_row(
-                    params![product_id, image_id, image.analysis.sha256, content_type, size_bytes, image.created_at],
+                    params![
+                        product_id,
+                        image_id,
+                        image.analysis.sha256,
+                        content_type,
+                        size_bytes,
+                        image.created_at,
+                        area.map(|area| area.to_string())
+                    ],
                     |row| row.get(0),
                 )?;
             tx.conn().prepare_cached("DELETE FROM analyses WHERE image_key = ?1")?.execute([key])?;
@@ -93,13 +103,14 @@ impl Tx<'_> {
         })
     }
 
-    /// Adds what a model version saw on an image, beside what others saw. `analysis.sha256` says which photo was seen:
-    /// when the image is gone or shows another photo by now, nothing happens and `None` comes back. It is a change of
+    /// Adds what a model version saw on an image, beside what others saw. `analysis.sha256` and `area` say what was seen:
+    /// when the image is gone or shows something else by now, nothing happens and `None` comes back. It is a change of
     /// the image only where the version is the current one (or none is): else nobody is shown it yet.
     pub fn add_analysis(
         &mut self,
         product_id: &str,
         image_id: &str,
+        area: Option<Area>,
         analysis: &Analysis,
         embedding: &[f32],
     ) -> Result<Option<Image>, CatalogError> {
@@ -107,7 +118,7 @@ impl Tx<'_> {
         let Some(stored) = read::image(self.conn(), product_id, image_id)? else {
             return Ok(None);
         };
-        if stored.image.analysis.sha256 != analysis.sha256 {
+        if stored.image.analysis.sha256 != analysis.sha256 || stored.area != area {
             return Ok(None);
         }
         let is_shown = models::current(self.conn())?.is_none_or(|current| current == analysis.model_version);

@@ -3,6 +3,7 @@
 
 use super::codec::{from_json, timestamp, to_i64, to_json, to_u64};
 use super::{CatalogError, ChangeKind, EndedJob, Metadata, Payload, Tx, changes};
+use crate::photo::Area;
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -121,6 +122,8 @@ pub struct RowContent {
     pub image_id: Option<String>,
     /// Where the photo lies, a URL; `None`: it only says something of a product that is there.
     pub uri: Option<String>,
+    /// The part of the photo that the image is; `None`: all of it.
+    pub area: Option<Area>,
     /// What it says of the product.
     pub metadata: Metadata,
 }
@@ -146,7 +149,7 @@ impl RowFault {
 }
 
 /// A row that waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WaitingRow {
     /// From 1, in the order of the manifest.
     pub row: u64,
@@ -156,6 +159,8 @@ pub struct WaitingRow {
     pub image_id: Option<String>,
     /// Where the photo lies; `None`: it only says something of a product that is there.
     pub uri: Option<String>,
+    /// The part of the photo that the image is; `None`: all of it.
+    pub area: Option<Area>,
 }
 
 /// A row that failed.
@@ -300,36 +305,46 @@ impl Tx<'_> {
         content: &RowContent,
         counts: &mut RowCounts,
     ) -> Result<(), CatalogError> {
-        let RowContent { product_id, image_id, uri, metadata } = content;
+        let RowContent { product_id, image_id, uri, area, metadata } = content;
+        let area = area.map(|area| area.to_string());
         let inserted = self
             .conn()
             .prepare_cached(
-                "INSERT INTO job_rows (job_key, row, line, product_id, image_id, uri, state)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0) ON CONFLICT DO NOTHING",
+                "INSERT INTO job_rows (job_key, row, line, product_id, image_id, uri, area, state)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0) ON CONFLICT DO NOTHING",
             )?
-            .execute(params![to_i64(key), to_i64(row.row), to_i64(row.line), product_id, image_id, uri])?;
+            .execute(params![to_i64(key), to_i64(row.row), to_i64(row.line), product_id, image_id, uri, area])?;
         if inserted == 0 {
             let (line, same): (i64, bool) = self
                 .conn()
                 .prepare_cached(
-                    "SELECT line, uri = ?4 FROM job_rows WHERE job_key = ?1 AND product_id = ?2
-                     AND coalesce(image_id, uri) = ?3 AND uri IS NOT NULL AND state != 3",
+                    "SELECT line, uri = ?4 AND area IS ?5 FROM job_rows WHERE job_key = ?1 AND product_id = ?2
+                     AND coalesce(image_id, uri || coalesce(' ' || area, '')) = coalesce(?3, ?4 || coalesce(' ' || ?5, ''))
+                     AND uri IS NOT NULL AND state != 3",
                 )?
-                .query_row(params![to_i64(key), product_id, image_id.as_ref().or(uri.as_ref()), uri], |row| {
+                .query_row(params![to_i64(key), product_id, image_id, uri, area], |row| {
                     Ok((row.get(0)?, row.get(1)?))
                 })?;
             if same {
                 counts.duplicate += 1;
                 self.conn()
                     .prepare_cached(
-                        "INSERT INTO job_rows (job_key, row, line, product_id, image_id, uri, state)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 3)",
+                        "INSERT INTO job_rows (job_key, row, line, product_id, image_id, uri, area, state)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 3)",
                     )?
-                    .execute(params![to_i64(key), to_i64(row.row), to_i64(row.line), product_id, image_id, uri])?;
+                    .execute(params![
+                        to_i64(key),
+                        to_i64(row.row),
+                        to_i64(row.line),
+                        product_id,
+                        image_id,
+                        uri,
+                        area
+                    ])?;
             } else {
                 counts.failed += 1;
                 let earlier = if line > 0 { format!("line {line}") } else { "an earlier row".to_owned() };
-                let detail = format!("{earlier} has the same product_id and image_id, and another photo");
+                let detail = format!("{earlier} has the same product_id and image_id, and another photo or box");
                 let fault = RowFault { cause: "duplicate id".into(), detail, attempts: 0, retryable: false };
                 self.add_failed(key, row, (Some(product_id), image_id.as_deref()), &fault)?;
             }
@@ -630,13 +645,21 @@ pub(super) fn waiting_rows(
     limit: usize,
 ) -> Result<Vec<WaitingRow>, CatalogError> {
     let mut statement = conn.prepare_cached(
-        "SELECT row, product_id, image_id, uri FROM job_rows INDEXED BY job_rows_waiting
+        "SELECT row, product_id, image_id, uri, area FROM job_rows INDEXED BY job_rows_waiting
          WHERE job_key = ?1 AND state = 0 AND row > ?2 ORDER BY row LIMIT ?3",
     )?;
-    let rows = statement.query_map([to_i64(key), to_i64(after), super::read::page(limit)], |row| {
-        Ok(WaitingRow { row: to_u64(row.get(0)?), product_id: row.get(1)?, image_id: row.get(2)?, uri: row.get(3)? })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut rows = statement.query([to_i64(key), to_i64(after), super::read::page(limit)])?;
+    let mut waiting = Vec::new();
+    while let Some(row) = rows.next()? {
+        waiting.push(WaitingRow {
+            row: to_u64(row.get(0)?),
+            product_id: row.get(1)?,
+            image_id: row.get(2)?,
+            uri: row.get(3)?,
+            area: super::read::area_of(row, 4)?,
+        });
+    }
+    Ok(waiting)
 }
 
 /// Rows that failed, after `after`, at most `limit`.

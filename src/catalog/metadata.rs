@@ -125,7 +125,7 @@ impl From<Metadata> for MetadataPatch {
 
 impl Metadata {
     /// Fills the fields that are not said with those of `later`: of several rows of a product, the first that says something
-    /// counts.
+    /// counts; tags and attributes of all are taken together.
     pub fn complete(&mut self, later: Self) {
         fn fill<T>(field: &mut Option<T>, later: Option<T>) {
             if field.is_none() {
@@ -139,8 +139,15 @@ impl Metadata {
         fill(&mut self.in_stock, later.in_stock);
         fill(&mut self.group_id, later.group_id);
         fill(&mut self.url, later.url);
-        fill(&mut self.tags, later.tags);
         fill(&mut self.popularity, later.popularity);
+        match (&mut self.tags, later.tags) {
+            (Some(known), Some(later)) => later.into_iter().for_each(|tag| {
+                if known.len() < MAX_LABELS && !known.contains(&tag) {
+                    known.push(tag);
+                }
+            }),
+            (known, later) => fill(known, later),
+        }
         match (&mut self.attributes, later.attributes) {
             (Some(known), Some(later)) => later.into_iter().for_each(|(name, value)| {
                 known.entry(name).or_insert(value);

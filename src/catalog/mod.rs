@@ -63,6 +63,7 @@ pub use write::{AfterCommit, Observer, Once, Tx};
 
 use crate::analyzer::Analysis;
 use crate::model::Embedding;
+use crate::photo::Area;
 use photos::PhotoStore;
 use pool::Pool;
 use rusqlite::Connection;
@@ -305,9 +306,15 @@ impl Catalog {
         self.read(|conn| idempotency::find(conn, key, now))
     }
 
-    /// What model `version` saw on the photo of this hash, with its embedding and media type, where any image shows it.
-    pub fn seen(&self, version: &str, sha256: &str) -> Result<Option<(Analysis, Embedding, String)>, CatalogError> {
-        self.read(|conn| read::seen(conn, version, sha256))
+    /// What model `version` saw on that part of the photo of this hash, with its embedding and media type, where any image
+    /// shows it.
+    pub fn seen(
+        &self,
+        version: &str,
+        sha256: &str,
+        area: Option<Area>,
+    ) -> Result<Option<(Analysis, Embedding, String)>, CatalogError> {
+        self.read(|conn| read::seen(conn, version, sha256, area))
     }
 
     /// A bulk job.

@@ -5,6 +5,7 @@ use super::codec::{embedding_from_blob, from_json, to_i64, to_u64};
 use super::{CatalogError, Counts, Image, ImageRef, IndexRecord, Metadata, Product, StoredImage};
 use crate::analyzer::Analysis;
 use crate::model::Embedding;
+use crate::photo::Area;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 
@@ -137,6 +138,13 @@ fn images(conn: &Connection, product_id: &str, version: &str) -> Result<Vec<Imag
     Ok(images)
 }
 
+/// A column with a part of a photo, as [`Area`] writes it.
+pub(super) fn area_of(row: &Row<'_>, column: usize) -> Result<Option<Area>, CatalogError> {
+    let text: Option<String> = row.get(column)?;
+    let damaged = |text: &String| CatalogError::corrupt(format!("{text:?} is no part of a photo"));
+    text.map(|text| text.parse().map_err(|_| damaged(&text))).transpose()
+}
+
 /// Columns: image_id, analysis, created_at.
 fn image_row(row: &Row<'_>, product_id: &str) -> Result<Image, CatalogError> {
     let image_id: String = row.get(0)?;
@@ -152,7 +160,7 @@ fn image_row(row: &Row<'_>, product_id: &str) -> Result<Image, CatalogError> {
 pub(super) fn image(conn: &Connection, product_id: &str, image_id: &str) -> Result<Option<StoredImage>, CatalogError> {
     let current = super::models::current(conn)?.unwrap_or_default();
     let sql = format!(
-        "SELECT i.image_id, a.analysis, i.created_at, i.content_type, i.size_bytes {SHOWN}
+        "SELECT i.image_id, a.analysis, i.created_at, i.content_type, i.size_bytes, i.area {SHOWN}
          WHERE i.product_id = ?2 AND i.image_id = ?3"
     );
     let mut statement = conn.prepare_cached(&sql)?;
@@ -164,6 +172,7 @@ pub(super) fn image(conn: &Connection, product_id: &str, image_id: &str) -> Resu
         image: image_row(row, product_id)?,
         content_type: row.get(3)?,
         size_bytes: to_u64(row.get(4)?),
+        area: area_of(row, 5)?,
     }))
 }
 
@@ -208,30 +217,39 @@ pub(super) fn images_not_of_model(
     limit: usize,
 ) -> Result<Vec<ImageRef>, CatalogError> {
     let mut statement = conn.prepare_cached(
-        "SELECT product_id, image_id, sha256, image_key FROM images i
+        "SELECT product_id, image_id, sha256, image_key, area FROM images i
          WHERE image_key > ?2 AND NOT EXISTS
              (SELECT 1 FROM analyses WHERE image_key = i.image_key AND model_version = ?1)
          ORDER BY image_key LIMIT ?3",
     )?;
     let after = after.map_or(-1, |a| a.image_key);
-    let rows = statement.query_map(params![version, after, page(limit)], |row| {
-        Ok(ImageRef { product_id: row.get(0)?, image_id: row.get(1)?, sha256: row.get(2)?, image_key: row.get(3)? })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut rows = statement.query(params![version, after, page(limit)])?;
+    let mut images = Vec::new();
+    while let Some(row) = rows.next()? {
+        images.push(ImageRef {
+            product_id: row.get(0)?,
+            image_id: row.get(1)?,
+            sha256: row.get(2)?,
+            image_key: row.get(3)?,
+            area: area_of(row, 4)?,
+        });
+    }
+    Ok(images)
 }
 
-/// What model `version` saw on the photo of this hash, where any image shows it.
+/// What model `version` saw on that part of the photo of this hash, where any image shows it.
 pub(super) fn seen(
     conn: &Connection,
     version: &str,
     sha256: &str,
+    area: Option<Area>,
 ) -> Result<Option<(Analysis, Embedding, String)>, CatalogError> {
     let mut statement = conn.prepare_cached(
         // In this order: else it walks all that the model has seen.
         "SELECT a.analysis, a.embedding, i.content_type FROM images i CROSS JOIN analyses a USING (image_key)
-         WHERE i.sha256 = ?2 AND a.model_version = ?1 LIMIT 1",
+         WHERE i.sha256 = ?2 AND i.area IS ?3 AND a.model_version = ?1 LIMIT 1",
     )?;
-    let mut rows = statement.query([version, sha256])?;
+    let mut rows = statement.query(params![version, sha256, area.map(|area| area.to_string())])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let (analysis, whose): (String, _) = (row.get(0)?, || format!("analysis of photo {sha256}"));
     let embedding = embedding_from_blob(row.get_ref(1)?.as_blob().unwrap_or_default(), whose)?;

@@ -4,6 +4,7 @@ use super::{Change, Metadata, StagedPhoto};
 use crate::analyzer::Analysis;
 use crate::attributes::Candidate;
 use crate::model::Embedding;
+use crate::photo::Area;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -49,6 +50,8 @@ pub struct StoredImage {
     pub content_type: String,
     /// Length of the bytes.
     pub size_bytes: u64,
+    /// The part of the photo that the image is, as it was asked for; `None`: all of it.
+    pub area: Option<Area>,
 }
 
 /// An image to store. `analysis.sha256` must be the hash of `photo`.
@@ -60,6 +63,8 @@ pub struct NewImage<'a> {
     pub photo: StagedPhoto,
     /// Media type of the bytes, e.g. `image/jpeg`; 1 to 100 printable ASCII characters.
     pub content_type: &'a str,
+    /// The part that was looked at, and is to be; `None`: all of it.
+    pub area: Option<Area>,
     /// What was seen on it, and by which model version.
     pub analysis: Analysis,
     /// By the same model version: [`EMBEDDING_DIM`](crate::model::EMBEDDING_DIM) finite values.
@@ -78,7 +83,7 @@ pub struct IndexRecord {
 }
 
 /// Where an image is found and what it is; also the position from which a scan goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ImageRef {
     /// The product.
     pub product_id: String,
@@ -86,6 +91,8 @@ pub struct ImageRef {
     pub image_id: String,
     /// Hash of its photo, hex.
     pub sha256: String,
+    /// The part of the photo that it is; `None`: all of it.
+    pub area: Option<Area>,
     pub(super) image_key: i64,
 }
 

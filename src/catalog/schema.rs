@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_jobs.sql"),
     include_str!("migrations/0005_popularity.sql"),
     include_str!("migrations/0006_webhooks.sql"),
+    include_str!("migrations/0007_areas.sql"),
 ];
 /// `VITR`: set by the first migration.
 const APPLICATION_ID: i64 = 0x5649_5452;

@@ -23,6 +23,7 @@ pub(crate) fn analysis(bytes: &[u8], version: &str, category: &str, confidence: 
         sha256: hex::encode(Sha256::digest(bytes)),
         width: 640,
         height: 480,
+        area: None,
         model_version: version.into(),
         attributes: vec![Attribute {
             name: "category".into(),
@@ -82,8 +83,15 @@ pub(crate) fn put_seen(
 ) -> Result<Committed<Image>, CatalogError> {
     let photo = catalog.stage_photo(bytes)?;
     let embedding = embedding(bytes.first().copied().unwrap_or_default());
-    let new =
-        NewImage { image_id: image, photo, content_type: "image/jpeg", analysis, embedding: &embedding, also: None };
+    let new = NewImage {
+        image_id: image,
+        photo,
+        content_type: "image/jpeg",
+        analysis,
+        embedding: &embedding,
+        also: None,
+        area: None,
+    };
     catalog.write(|tx| tx.put_image(product, new))
 }
 

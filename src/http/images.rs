@@ -4,7 +4,7 @@ use super::analyze::{AnalysisView, Include, include, view};
 use super::conditional::{json_or_304, tagged};
 use super::extract::{ImageId, Once, Params, ProductId, bounded};
 use super::idempotency::answer;
-use super::photo_form::{Submitted, UploadJson, UploadMultipart};
+use super::photo_form::{PhotoJson, PhotoMultipart, Submitted};
 use super::problem::Problem;
 use super::state::App;
 use crate::catalog::Image;
@@ -20,6 +20,15 @@ const SIZES: std::ops::RangeInclusive<u32> = 16..=2_048;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
+pub(super) struct UploadParams {
+    /// The part that is the image: `x1,y1,x2,y2` in pixels of the upright photo; one in the body wins.
+    #[serde(rename = "box")]
+    #[param(pattern = "^\\d{1,9},\\d{1,9},\\d{1,9},\\d{1,9}$")]
+    area: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct PhotoParams {
     /// A JPEG thumbnail with a long side of so many pixels; without it the bytes as they came.
     #[param(value_type = Option<u32>, minimum = 16, maximum = 2048)]
@@ -31,11 +40,12 @@ pub(super) struct PhotoParams {
 
 /// Upload an image
 ///
-/// Named by the first 16 hex digits of its SHA-256. Answers with what is seen on it, once it can be found.
+/// Named by the first 16 hex digits of its SHA-256, and its `box`. Answers with what is seen on it, once it can be found.
 #[utoipa::path(
     post, path = "/v1/products/{product_id}/images", tag = "photos", operation_id = "post_image",
+    params(UploadParams),
     request_body(description = "The photo; its bytes decide what it is", content(
-        (UploadJson = "application/json"), (UploadMultipart = "multipart/form-data"),
+        (PhotoJson = "application/json"), (PhotoMultipart = "multipart/form-data"),
         ("image/*"), ("application/octet-stream")
     )),
     responses(
@@ -51,10 +61,11 @@ pub(super) struct PhotoParams {
 pub(super) async fn post_image(
     State(app): State<App>,
     ProductId(product_id): ProductId,
-    submitted: Submitted<UploadJson>,
+    Params(params): Params<UploadParams>,
+    submitted: Submitted<PhotoJson>,
 ) -> Result<Response, Problem> {
     let Submitted { form, once, _body } = submitted;
-    let input = form.into_input(app.limits.photo_bytes)?;
+    let input = form.into_input(params.area.as_deref(), app.limits.photo_bytes)?;
     let reply = app.service.put_image(&product_id, None, input, once).await?;
     let location = reply.created.then(|| location(&product_id, &reply.body)).flatten();
     let mut response = answer(reply);
@@ -81,8 +92,9 @@ fn location(product_id: &str, body: &[u8]) -> Option<HeaderValue> {
 /// Replaces an image of the same id. Answers with what is seen on it, once it can be found.
 #[utoipa::path(
     put, path = "/v1/products/{product_id}/images/{image_id}", tag = "photos", operation_id = "put_image",
+    params(UploadParams),
     request_body(description = "The photo; its bytes decide what it is", content(
-        (UploadJson = "application/json"), (UploadMultipart = "multipart/form-data"),
+        (PhotoJson = "application/json"), (PhotoMultipart = "multipart/form-data"),
         ("image/*"), ("application/octet-stream")
     )),
     responses(
@@ -95,10 +107,11 @@ fn location(product_id: &str, body: &[u8]) -> Option<HeaderValue> {
 pub(super) async fn put_image(
     State(app): State<App>,
     id: ImageId,
-    submitted: Submitted<UploadJson>,
+    Params(params): Params<UploadParams>,
+    submitted: Submitted<PhotoJson>,
 ) -> Result<Response, Problem> {
     let Submitted { form, once, _body } = submitted;
-    let input = form.into_input(app.limits.photo_bytes)?;
+    let input = form.into_input(params.area.as_deref(), app.limits.photo_bytes)?;
     Ok(answer(app.service.put_image(&id.product_id, Some(id.image_id), input, once).await?))
 }
 
@@ -140,7 +153,7 @@ async fn stored_view(app: &App, id: &ImageId, include: Include) -> Result<Analys
     let mut masks = None;
     if include.masks {
         let photo = app.service.photo(&id.product_id, &id.image_id, None).await?;
-        let input = PhotoInput { source: PhotoSource::Bytes(photo.bytes), crop: None };
+        let input = PhotoInput { source: PhotoSource::Bytes(photo.bytes), crop: stored.analysis.area };
         masks = Some(app.service.analyze(input).await?.masks);
     }
     view(stored.analysis, include.embedding.then_some(stored.embedding), masks.as_ref())

@@ -61,12 +61,9 @@ fn complete(document: &mut Value, keys: bool) {
     });
     components["schemas"]["Filter"] = filter_schema();
     one_of(&mut components["schemas"]["PhotoJson"], &["url", "base64"]);
-    one_of(&mut components["schemas"]["UploadJson"], &["url", "base64"]);
     one_of(&mut components["schemas"]["SimilarJson"], &["url", "base64", "product_ids"]);
-    for schema in ["PhotoMultipart", "UploadMultipart"] {
-        one_of(&mut components["schemas"][schema], &["image", "file"]);
-        components["schemas"][schema]["additionalProperties"] = json!(false);
-    }
+    one_of(&mut components["schemas"]["PhotoMultipart"], &["image", "file"]);
+    components["schemas"]["PhotoMultipart"]["additionalProperties"] = json!(false);
     components["schemas"]["SimilarJson"]["properties"]["filter"] = json!({"$ref": FILTER});
     for status in problem_statuses() {
         components["responses"][format!("Problem{status}")] = problem_response(status);

@@ -90,34 +90,7 @@ pub(super) struct PhotoJson {
     /// The part to look at: `[x1, y1, x2, y2]` in pixels of the upright photo; `x2` and `y2` lie outside.
     #[serde(default, rename = "box", deserialize_with = "some")]
     #[schema(value_type = Vec<u32>, required = false, min_items = 4, max_items = 4)]
-    pub(super) area: Option<[u32; 4]>,
-}
-
-/// A photo to store as JSON: exactly one of `url` and `base64`. Stored photos are looked at whole, so there is no `box`.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(example = json!({"url": "https://shop.example/dress.jpg"}))]
-pub(super) struct UploadJson {
-    /// Where to fetch it; public addresses only, unless the host is allowed.
-    #[serde(default, deserialize_with = "some")]
-    #[schema(value_type = String, required = false, min_length = 1, max_length = 2048, format = "uri")]
-    url: Option<String>,
-    /// Its bytes in base64, standard alphabet, with or without padding; a `data:` URL will do.
-    #[serde(default, deserialize_with = "some")]
-    #[schema(value_type = String, required = false, min_length = 4)]
-    base64: Option<Base64>,
-}
-
-/// A photo to store as `multipart/form-data`: exactly one of the two files.
-#[derive(ToSchema)]
-#[allow(dead_code)]
-pub(super) struct UploadMultipart {
-    /// The photo's bytes.
-    #[schema(value_type = String, format = Binary, required = false)]
-    image: Vec<u8>,
-    /// The same under another name.
-    #[schema(value_type = String, format = Binary, required = false)]
-    file: Vec<u8>,
+    pub(super) area: Option<PixelBox>,
 }
 
 /// A photo as `multipart/form-data`: exactly one of the two files.
@@ -254,14 +227,13 @@ impl PhotoJson {
     /// # Errors
     /// 400 when it names none or two, or no base64; 413 when there are more than `limit` bytes in it.
     pub(super) fn into_input(self, limit: usize) -> Result<PhotoInput, Problem> {
-        let crop = self.area.map(|[x1, y1, x2, y2]| PixelBox { x1, y1, x2, y2 });
         let source = match (self.url, self.base64) {
             (Some(url), None) => PhotoSource::Url(checked_url(url)?),
             (None, Some(base64)) => PhotoSource::Bytes(base64.bytes(limit)?),
             (None, None) => return Err(one_of("none")),
             (Some(_), Some(_)) => return Err(one_of("both")),
         };
-        Ok(PhotoInput { source, crop })
+        Ok(PhotoInput { source, crop: self.area })
     }
 }
 
@@ -278,23 +250,6 @@ impl Form<PhotoJson> {
         };
         input.crop = input.crop.or(area);
         Ok(input)
-    }
-}
-
-impl Form<UploadJson> {
-    /// The photo, whole.
-    ///
-    /// # Errors
-    /// As [`PhotoJson::into_input`]; 400 for a multipart with a box.
-    pub(super) fn into_input(self, limit: usize) -> Result<PhotoInput, Problem> {
-        match self {
-            Self::Json(UploadJson { url, base64 }) => PhotoJson { url, base64, area: None }.into_input(limit),
-            Self::Photo(bytes, None) => Ok(PhotoInput { source: PhotoSource::Bytes(bytes), crop: None }),
-            Self::Photo(_, Some(area)) => {
-                let problem = Problem::new(Kind::InvalidBody, "box: a stored photo is looked at whole; cut it before");
-                Err(problem.expected("no box").received(area))
-            }
-        }
     }
 }
 

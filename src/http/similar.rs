@@ -8,6 +8,7 @@ use super::problem::{Kind, Problem};
 use super::state::App;
 use crate::catalog::validate_id;
 use crate::filter::Filter;
+use crate::photo::PixelBox;
 use crate::service::{PhotoInput, PhotoSource, SimilarTo};
 use crate::similar::{GroupBy, MAX_LIMIT, SimilarPage, SimilarParams, Weights};
 use axum::extract::State;
@@ -76,7 +77,7 @@ pub(super) struct SimilarJson {
     /// The part of the photo to look at: `[x1, y1, x2, y2]` in pixels of the upright photo.
     #[serde(default, rename = "box", deserialize_with = "some")]
     #[schema(value_type = Vec<u32>, required = false, min_items = 4, max_items = 4)]
-    area: Option<[u32; 4]>,
+    area: Option<PixelBox>,
     /// Stored products: what is similar to all of them.
     #[serde(default, deserialize_with = "some")]
     #[schema(value_type = Vec<String>, required = false, min_items = 1, max_items = 10)]

@@ -96,7 +96,7 @@ fn content(file: &Path, names: Option<&(String, String)>, stems: &HashMap<&str, 
     validate_id("image_id", image_id).map_err(|e| e.to_string())?;
     let uri = Url::from_file_path(file).map_err(|()| "the path is not absolute")?;
     let image_id = Some(image_id.clone());
-    Ok(RowContent { product_id, image_id, uri: Some(uri.into()), metadata: Metadata::default() })
+    Ok(RowContent { product_id, image_id, uri: Some(uri.into()), area: None, metadata: Metadata::default() })
 }
 
 /// Path below `dir` with `/` between folders, and stem.

@@ -9,6 +9,7 @@
 //! A file that ends early, or whose compressed pixels cannot be read, is an error, never a half-grey picture. The
 //! one exception: a JPEG cut inside its pixels and then closed with an end marker, which its decoder cannot tell.
 
+mod area;
 mod avif;
 mod decode;
 mod error;
@@ -24,6 +25,7 @@ mod raster;
 mod tests;
 mod thumbnail;
 
+pub use area::{Area, ParseAreaError, PixelBox};
 pub use avif::av1;
 pub use error::PhotoError;
 pub use fetch::{Answer, FetchConfig, FetchError, Fetched, Fetcher};
@@ -32,8 +34,6 @@ pub use hash::{ParseHashError, Sha256Hash};
 pub use limits::{Limits, MIN_SIDE};
 
 use image::{GrayImage, RgbImage, imageops};
-use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// A decoded photo: upright (EXIF orientation applied), sRGB, 8 bits a channel.
 #[derive(Clone, Debug)]
@@ -43,38 +43,8 @@ pub struct Photo {
     sha256: Sha256Hash,
     format: Format,
     min_side: u32,
-}
-
-/// A part of a photo in pixels of the upright photo: from (`x1`, `y1`) up to, not including, (`x2`, `y2`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PixelBox {
-    /// Left edge, inside.
-    pub x1: u32,
-    /// Upper edge, inside.
-    pub y1: u32,
-    /// Right edge, outside.
-    pub x2: u32,
-    /// Lower edge, outside.
-    pub y2: u32,
-}
-
-impl PixelBox {
-    /// Width in pixels, 0 when inside out.
-    pub fn width(&self) -> u32 {
-        self.x2.saturating_sub(self.x1)
-    }
-
-    /// Height in pixels, 0 when inside out.
-    pub fn height(&self) -> u32 {
-        self.y2.saturating_sub(self.y1)
-    }
-}
-
-impl fmt::Display for PixelBox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{},{},{},{}", self.x1, self.y1, self.x2, self.y2)
-    }
+    /// Where it lies in the photo it is a part of.
+    area: Option<PixelBox>,
 }
 
 impl Photo {
@@ -110,6 +80,7 @@ impl Photo {
             sha256: Sha256Hash::of(bytes),
             format,
             min_side: limits.min_side,
+            area: None,
         })
     }
 
@@ -118,8 +89,9 @@ impl Photo {
     /// # Errors
     /// [`PhotoError::BoxOutside`] unless `area` is inside the photo and not empty; [`PhotoError::BoxTooSmall`] when
     /// a side is shorter than the [`Limits::min_side`] the photo was decoded with.
-    pub fn crop(&self, area: PixelBox) -> Result<Self, PhotoError> {
+    pub fn crop(&self, area: impl Into<Area>) -> Result<Self, PhotoError> {
         let (width, height) = self.rgb.dimensions();
+        let area = area.into().in_pixels(width, height);
         let inside = area.x2 <= width && area.y2 <= height;
         if !inside || area.width() == 0 || area.height() == 0 {
             return Err(PhotoError::BoxOutside { received: area, width, height });
@@ -133,7 +105,8 @@ impl Photo {
             .as_ref()
             .map(|alpha| imageops::crop_imm(alpha, x, y, w, h).to_image())
             .filter(|alpha| alpha.as_raw().iter().any(|&value| value != 255));
-        Ok(Self { rgb: imageops::crop_imm(&self.rgb, x, y, w, h).to_image(), alpha, ..*self })
+        let rgb = imageops::crop_imm(&self.rgb, x, y, w, h).to_image();
+        Ok(Self { rgb, alpha, area: Some(area), ..*self })
     }
 
     /// RGB pixels, row-major (H, W, 3), sRGB; transparent parts composited on white.
@@ -156,6 +129,11 @@ impl Photo {
         self.rgb.height()
     }
 
+    /// Where it lies in the photo it was cropped from last; `None`: it is a whole one.
+    pub fn area(&self) -> Option<PixelBox> {
+        self.area
+    }
+
     /// Hash of the bytes this photo was decoded from (of the whole file, also after [`Photo::crop`]).
     pub fn sha256(&self) -> Sha256Hash {
         self.sha256
@@ -168,6 +146,6 @@ impl Photo {
 
     /// A photo from pixels that are already upright sRGB, for tests and tools.
     pub fn from_rgb(rgb: RgbImage, alpha: Option<GrayImage>) -> Self {
-        Self { rgb, alpha, sha256: Sha256Hash([0; 32]), format: Format::Png, min_side: MIN_SIDE }
+        Self { rgb, alpha, sha256: Sha256Hash([0; 32]), format: Format::Png, min_side: MIN_SIDE, area: None }
     }
 }

@@ -291,10 +291,11 @@ impl Work {
         let missing = || ServiceError::PhotoMissing { sha256: image.sha256.clone() };
         let bytes = Arc::new(self.core.catalog.photo_bytes(&image.sha256)?.ok_or_else(missing)?);
         let analyzed: Arc<Analyzed> = Arc::new(self.in_turn(&self.photos, || {
-            let (core, bytes, analyzer) = (Arc::clone(&self.core), Arc::clone(&bytes), analyzer.clone());
+            let (core, bytes, analyzer, area) =
+                (Arc::clone(&self.core), Arc::clone(&bytes), analyzer.clone(), image.area);
             move |ticket: &Ticket<'_>| {
                 let run = &mut Run::new(ticket);
-                super::look(&analyzer, &core.decode(&bytes, None, run)?, run)
+                super::look(&analyzer, &core.decode(&bytes, area, run)?, run)
             }
         })??);
         let version = analyzer.model().version();
@@ -305,7 +306,8 @@ impl Work {
             let (core, analyzed, image) = (Arc::clone(&self.core), Arc::clone(&analyzed), image.clone());
             move |_: &Ticket<'_>| {
                 let Analyzed { analysis, embedding, .. } = &*analyzed;
-                core.catalog.write(|tx| tx.add_analysis(&image.product_id, &image.image_id, analysis, embedding))
+                core.catalog
+                    .write(|tx| tx.add_analysis(&image.product_id, &image.image_id, image.area, analysis, embedding))
             }
         })??;
         Ok(let_go)
@@ -351,9 +353,9 @@ impl Work {
     }
 }
 
-/// Names an image as it is now: another photo under the same id is another image.
+/// Names an image as it is now: another photo, or part of it, under the same id is another image.
 fn key(image: &ImageRef) -> String {
-    format!("{}\0{}\0{}", image.product_id, image.image_id, image.sha256)
+    format!("{}\0{}\0{}\0{:?}", image.product_id, image.image_id, image.sha256, image.area)
 }
 
 /// A photo that is gone or broken is left out; whatever else fails (the model on a photo, the disk) ends the activation.

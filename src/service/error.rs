@@ -176,6 +176,7 @@ fn photo_cause(error: &PhotoError) -> &'static str {
             "too large"
         }
         PhotoError::TooManyFrames { .. } => "too many frames",
+        PhotoError::BoxOutside { .. } | PhotoError::BoxTooSmall { .. } => "unusable box",
         _ => "cannot be decoded",
     }
 }

@@ -32,7 +32,7 @@ use crate::analyzer::{Analyzed, Analyzer};
 use crate::catalog::Catalog;
 use crate::metrics::Metrics;
 use crate::model::{Model, Prediction};
-use crate::photo::{Fetcher, Limits, Photo, PixelBox};
+use crate::photo::{Area, Fetcher, Limits, Photo, PixelBox};
 use crate::scheduler::{Lane, Scheduler, SchedulerError, Ticket};
 use bundles::Bundles;
 use bytes::Bytes;
@@ -102,7 +102,7 @@ impl Service {
     pub async fn analyze(&self, input: PhotoInput) -> Result<Analyzed, ServiceError> {
         let (bytes, crop) = self.resolve(input).await?;
         self.on_photos(Lane::Interactive, move |core, run| {
-            let photo = core.decode(&bytes, crop, run)?;
+            let photo = core.decode(&bytes, crop.map(Area::from), run)?;
             look(&core.live().analyzer, &photo, run)
         })
         .await
@@ -186,10 +186,10 @@ impl Core {
         self.follower.live()
     }
 
-    fn decode(&self, bytes: &[u8], crop: Option<PixelBox>, run: &mut Run<'_>) -> Result<Photo, ServiceError> {
+    fn decode(&self, bytes: &[u8], area: Option<Area>, run: &mut Run<'_>) -> Result<Photo, ServiceError> {
         run.time("decode", || {
             let photo = Photo::decode(bytes, &self.limits)?;
-            Ok(match crop {
+            Ok(match area {
                 Some(area) => photo.crop(area)?,
                 None => photo,
             })

@@ -6,6 +6,7 @@ use super::{Core, PhotoInput, Reply, Run, Service, ServiceError, lock};
 use crate::analyzer::{Analysis, Analyzed};
 use crate::catalog::{CatalogError, IdempotencyKey, Image, NewImage, Once, StagedPhoto, Tx};
 use crate::model::Embedding;
+use crate::photo::Area;
 use crate::scheduler::{Lane, SchedulerError};
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -30,12 +31,17 @@ pub(super) struct Seen {
     first: (Analysis, Embedding),
     second: Option<(Analysis, Embedding)>,
     content_type: Cow<'static, str>,
+    /// On this part of it.
+    area: Option<Area>,
 }
 
 impl Seen {
-    /// What was seen on the same photo before.
-    pub(super) fn before(analysis: Analysis, embedding: Embedding, content_type: String) -> Self {
-        Self { first: (analysis, embedding), second: None, content_type: content_type.into() }
+    /// What was seen on the same part of the same photo before.
+    pub(super) fn before(
+        (analysis, embedding, content_type): (Analysis, Embedding, String),
+        area: Option<Area>,
+    ) -> Self {
+        Self { first: (analysis, embedding), second: None, content_type: content_type.into(), area }
     }
 
     /// Stores it as an image of a product.
@@ -46,17 +52,18 @@ impl Seen {
         image_id: Option<String>,
         photo: StagedPhoto,
     ) -> Result<Image, ServiceError> {
-        let image_id = image_id.unwrap_or_else(|| image_name(photo.sha256()).to_owned());
-        let Self { first: (analysis, embedding), second, content_type } = self;
+        let image_id = image_id.unwrap_or_else(|| image_name(photo.sha256(), self.area));
+        let Self { first: (analysis, embedding), second, content_type, area } = self;
         let also = second.as_ref().map(|(analysis, embedding)| (analysis.clone(), embedding.as_slice()));
         let (image_id, content_type, embedding) = (image_id.as_str(), &*content_type, embedding.as_slice());
-        Ok(tx.put_image(product_id, NewImage { image_id, photo, content_type, analysis, embedding, also })?)
+        Ok(tx.put_image(product_id, NewImage { image_id, photo, content_type, area, analysis, embedding, also })?)
     }
 }
 
 /// The id of an image that its client did not name.
-pub(super) fn image_name(sha256: &str) -> &str {
-    sha256.get(..HASH_ID_DIGITS).unwrap_or(sha256)
+pub(super) fn image_name(sha256: &str, area: Option<Area>) -> String {
+    let digits = sha256.get(..HASH_ID_DIGITS).unwrap_or(sha256);
+    area.map_or_else(|| digits.to_owned(), |area| format!("{digits}-{}", area.to_string().replace(',', "-")))
 }
 
 /// An image that was looked at, and is to be stored.
@@ -147,8 +154,8 @@ impl Drop for Waits<'_> {
 }
 
 impl Service {
-    /// Analyzes a photo (bulk lane), stores and indexes it. Without `image_id` the first 16 hex digits of the photo's
-    /// hash name it. Body: an [`Image`].
+    /// Analyzes a photo or a part of it (bulk lane), stores and indexes it. Without `image_id` the first 16 hex digits of the
+    /// photo's hash name it, and its part. Body: an [`Image`].
     ///
     /// # Errors
     /// When the product is unknown, the photo cannot be fetched or decoded, or the bulk lane is full.
@@ -162,10 +169,11 @@ impl Service {
         if let Some(reply) = self.before_looking(product_id, once.clone()).await? {
             return Ok(reply);
         }
-        let (bytes, _) = self.resolve(input).await?;
+        let (bytes, area) = self.resolve(input).await?;
+        let area = area.map(Area::from);
         looked_at(|| async {
             let coming = self.core.uploads.coming();
-            let seen = self.look_to_store(bytes.clone()).await?;
+            let seen = self.look_to_store(bytes.clone(), area).await?;
             let (product_id, image_id) = (product_id.to_owned(), image_id.clone());
             let (bytes, once, outcome) = (bytes.clone(), once.clone(), Mutex::default());
             let upload = Upload { product_id, image_id, bytes, seen, once, outcome };
@@ -198,9 +206,9 @@ impl Service {
     }
 
     /// Looks with the live model, and with the one that is about to become live.
-    pub(super) async fn look_to_store(&self, bytes: Bytes) -> Result<Seen, ServiceError> {
+    pub(super) async fn look_to_store(&self, bytes: Bytes, area: Option<Area>) -> Result<Seen, ServiceError> {
         self.on_photos(Lane::Bulk, move |core, run| {
-            let photo = core.decode(&bytes, None, run)?;
+            let photo = core.decode(&bytes, area, run)?;
             // Taken before the live one: if it becomes live in between, it is the live one that looks.
             let second = core.second();
             let live = core.live();
@@ -209,7 +217,8 @@ impl Service {
             // What it cannot look at ends its activation in the background; the upload is not to suffer.
             let second = second.and_then(|analyzer| super::look(&analyzer, &photo, run).ok());
             let kept = |analyzed: Analyzed| (analyzed.analysis, analyzed.embedding);
-            Ok(Seen { first: kept(first), second: second.map(kept), content_type: photo.format().mime().into() })
+            let content_type = photo.format().mime().into();
+            Ok(Seen { first: kept(first), second: second.map(kept), content_type, area })
         })
         .await
     }

@@ -2,9 +2,11 @@
 
 use super::photos::{jpeg, photo};
 use super::server::{json, problem, start};
+use base64::Engine;
 use futures_util::future::join_all;
 use image::ImageFormat;
 use reqwest::{Method, StatusCode};
+use serde_json::json as object;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_uploaded_photo_comes_back_byte_for_byte() {
@@ -65,12 +67,35 @@ async fn a_photo_under_an_id_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stored_photos_are_looked_at_whole() {
+async fn parts_of_a_photo_are_images_of_their_own() {
     let Some(server) = start().await else { return };
     server.product("p").await;
-    problem(server.post_photo("/v1/products/p/images?box=1,1,99,99", jpeg()), 400, "unknown-parameter").await;
-    let body = serde_json::json!({"base64": "AAEC", "box": [1, 1, 99, 99]});
-    problem(server.post("/v1/products/p/images").json(&body), 400, "invalid-body").await;
+    let area = "50,40,190,280";
+    let alone = json(server.post_photo(&format!("/v1/analyze?box={area}&include=embedding"), jpeg()), 200).await;
+    assert_eq!((&alone["box"], &alone["width"]), (&object!([50, 40, 190, 280]), &object!(140)));
+    let whole = json(server.post_photo("/v1/products/p/images", jpeg()), 201).await;
+    assert!(whole.get("box").is_none(), "{whole}");
+    let part = json(server.post_photo(&format!("/v1/products/p/images?box={area}"), jpeg()), 201).await;
+    let id = part["image_id"].as_str().unwrap();
+    assert_eq!(id, format!("{}-50-40-190-280", whole["image_id"].as_str().unwrap()));
+    for name in ["box", "sha256", "width", "height", "attributes", "colors"] {
+        assert_eq!(part[name], alone[name], "{name}");
+    }
+    let path = format!("/v1/products/p/images/{id}");
+    let seen = json(server.get(&format!("{path}?include=embedding,masks")), 200).await;
+    assert_eq!(seen["embedding"], alone["embedding"]);
+    assert!(seen["masks"]["product"].is_string());
+    // The photo comes back whole, and stays for the other when one goes.
+    assert_eq!(server.get(&path).send().await.unwrap().bytes().await.unwrap(), jpeg());
+    let gone =
+        server.request(Method::DELETE, &format!("/v1/products/p/images/{}", whole["image_id"].as_str().unwrap()));
+    assert_eq!(gone.send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    assert_eq!(server.get(&path).send().await.unwrap().bytes().await.unwrap(), jpeg());
+    let text = base64::engine::general_purpose::STANDARD.encode(jpeg());
+    let as_json = json(server.put(&path).json(&object!({"base64": text, "box": [0, 0, 120, 320]})), 200).await;
+    assert_eq!(as_json["box"], object!([0, 0, 120, 320]));
+    problem(server.post_photo("/v1/products/p/images?box=1,1,999,999", jpeg()), 422, "invalid-box").await;
+    problem(server.post_photo("/v1/products/p/images?box=1,1,2", jpeg()), 400, "invalid-parameter").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -156,6 +156,39 @@ async fn every_row_of_a_manifest_ends_and_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_for_googles_product_search_are_understood_whole() {
+    let Some(server) = start().await else { return };
+    let at = url::Url::from_file_path(files(&server).join("1.jpg")).unwrap();
+    let manifest = format!(
+        "{at},front,spring,a,apparel-v2,Dress,\"style=mini\",\n\
+         {at},,spring,a,apparel-v2,,,\"50,40,190,280\"\n\
+         {at},,sale,a,apparel-v2,,,\"190,280,50,280,50,40,190,40\"\n\
+         {at},,sale,a,apparel-v2,,,\"0.25,0.0,0.5,1.0\"\n\
+         {at},,sale,b,apparel-v2,,,\"50,40,190,280\"\n\
+         {at},front,sale,a,apparel-v2,,,\"50,40,190,280\"\n\
+         {at},,sale,c,apparel-v2,,,\"50,40,999,280\"\n"
+    );
+    let made = job(&server, manifest.clone()).await;
+    let done = ended(&server, &made).await;
+    assert_eq!(counts(&done), [7, 4, 0, 1, 2], "{done}");
+    assert_eq!(done["ignored_columns"], object!([]));
+    let failed = errors(&server, &done).await;
+    let told: Vec<_> = failed.iter().map(|row| (&row["line"], row["cause"].as_str().unwrap())).collect();
+    assert_eq!(told, [(&object!(6), "duplicate id"), (&object!(7), "unusable box")], "{failed:?}");
+    // Each part was looked at once, for whatever product; the one that lies outside never.
+    assert_eq!(looks(&server).await, "3");
+    let a = json(server.get("/v1/products/a"), 200).await;
+    assert_eq!(a["tags"], object!(["product-set:spring", "product-set:sale"]));
+    let mut boxes: Vec<_> = a["images"].as_array().unwrap().iter().map(|image| image["box"].to_string()).collect();
+    boxes.sort();
+    assert_eq!(boxes, ["[50,40,190,280]", "[60,0,120,320]", "null"]);
+    let of_set = server.get_with("/v1/products", &[("filter", r#"{"tags": "product-set:spring"}"#)]);
+    assert_eq!(json(of_set, 200).await["items"].as_array().unwrap().len(), 1);
+    let made = job(&server, manifest).await;
+    assert_eq!(counts(&ended(&server, &made).await), [7, 0, 4, 1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn manifests_are_fetched_and_failed_rows_tried_again() {
     let Some(server) = start().await else { return };
     let files = files(&server);

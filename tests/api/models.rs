@@ -76,6 +76,8 @@ async fn a_version_becomes_live_whole_and_the_way_back_is_one_call() {
     for (id, seed) in [("a", 1), ("b", 2), ("c", 3)] {
         upload(&server, id, seed).await;
     }
+    let part = "/v1/products/a/images?box=50,40,190,280";
+    let part = json(server.post_photo(part, photo(Png, 1)), 201).await;
     let ordered = json(server.post("/v1/models/second/activate"), 202).await;
     assert_eq!((&ordered["live"], &ordered["activating"]), (&object!(false), &object!(true)));
     until_live(&server, "second", 3).await;
@@ -87,6 +89,12 @@ async fn a_version_becomes_live_whole_and_the_way_back_is_one_call() {
     assert_eq!((page["model_version"].as_str(), page["items"][0]["product_id"].as_str()), (Some("second"), Some("b")));
     let product = json(server.get("/v1/products/a"), 200).await;
     assert_eq!(product["images"][0]["model_version"], "second");
+    // A part is looked at as the part it was.
+    let again =
+        product["images"].as_array().unwrap().iter().find(|image| image["image_id"] == part["image_id"]).unwrap();
+    for name in ["box", "width", "colors"] {
+        assert_eq!(again[name], part[name], "{name}");
+    }
     upload(&server, "d", 4).await;
 
     json(server.post(&format!("/v1/models/{}/activate", bundles.first)), 202).await;

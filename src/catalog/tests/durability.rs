@@ -55,7 +55,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
     conn.pragma_update(None, "user_version", 99).unwrap();
     drop(conn);
     let Err(error) = Catalog::open(dir.path()) else { panic!("opened") };
-    assert!(matches!(error, CatalogError::NewerSchema { found: 99, supported: 6 }), "{error}");
+    assert!(matches!(error, CatalogError::NewerSchema { found: 99, supported: 7 }), "{error}");
 }
 
 #[test]
@@ -146,8 +146,15 @@ fn a_failed_transaction_leaves_nothing() {
     let photo = catalog.stage_photo(b"x").unwrap();
     let seen = analysis(b"x", "v1", "dress", 0.9);
     let vector = embedding(1);
-    let new =
-        NewImage { image_id: "1", photo, content_type: "image/png", analysis: seen, embedding: &vector, also: None };
+    let new = NewImage {
+        image_id: "1",
+        photo,
+        content_type: "image/png",
+        analysis: seen,
+        embedding: &vector,
+        also: None,
+        area: None,
+    };
     let outcome = catalog.write(|tx| {
         tx.put_image("a", new)?;
         tx.delete_product("unknown")

@@ -88,7 +88,7 @@ fn apply(catalog: &Catalog, state: &mut State, op: &Op) {
         }
         Op::Replace(p, i, b) => {
             let seen = analysis(&[*b], "v2", "skirt", 0.5);
-            let done = catalog.write(|tx| tx.add_analysis(&product(p), &i.to_string(), &seen, &embedding(*b)));
+            let done = catalog.write(|tx| tx.add_analysis(&product(p), &i.to_string(), None, &seen, &embedding(*b)));
             let images = state.get_mut(&product(p)).into_iter().flat_map(|e| &mut e.images);
             let mut hit = images.filter(|(id, a)| *id == i.to_string() && a.sha256 == seen.sha256);
             let hit = hit.next();

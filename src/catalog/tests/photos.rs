@@ -42,8 +42,15 @@ fn a_crash_between_photo_and_commit_leaves_an_orphan_that_is_swept() {
     let photo = catalog.stage_photo(b"orphan").unwrap();
     let vector = embedding(3);
     let seen = analysis(b"orphan", "v1", "dress", 0.9);
-    let new =
-        NewImage { image_id: "2", photo, content_type: "image/png", analysis: seen, embedding: &vector, also: None };
+    let new = NewImage {
+        image_id: "2",
+        photo,
+        content_type: "image/png",
+        analysis: seen,
+        embedding: &vector,
+        also: None,
+        area: None,
+    };
     catalog
         .write(|tx| {
             let image = tx.put_image("a", new)?;

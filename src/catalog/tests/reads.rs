@@ -51,9 +51,9 @@ fn a_replaced_image_keeps_its_place_and_a_stale_analysis_is_skipped() {
     put(&catalog, "a", "2", b"2").unwrap();
     put(&catalog, "a", "1", b"new").unwrap();
     let stale = analysis(b"1", "v2", "skirt", 0.7);
-    assert_eq!(catalog.write(|tx| tx.add_analysis("a", "1", &stale, &embedding(9))).unwrap().value, None);
+    assert_eq!(catalog.write(|tx| tx.add_analysis("a", "1", None, &stale, &embedding(9))).unwrap().value, None);
     let fresh = analysis(b"new", "v2", "skirt", 0.7);
-    let done = catalog.write(|tx| tx.add_analysis("a", "1", &fresh, &embedding(9))).unwrap();
+    let done = catalog.write(|tx| tx.add_analysis("a", "1", None, &fresh, &embedding(9))).unwrap();
     assert_eq!(done.changes[0].kind, ChangeKind::AnalysisReplaced);
     let record = catalog.index_records("v2", 0, 1).unwrap().remove(0);
     let ids: Vec<_> = record.product.images.iter().map(|i| i.image_id.as_str()).collect();
@@ -67,6 +67,32 @@ fn a_replaced_image_keeps_its_place_and_a_stale_analysis_is_skipped() {
 }
 
 #[test]
+fn a_part_of_a_photo_is_kept_and_is_another_image_than_the_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    upsert(&catalog, "a");
+    put(&catalog, "a", "whole", b"1").unwrap();
+    let part: Option<Area> = Some("0.1,0.0,0.9,1.0".parse().unwrap());
+    let photo = catalog.stage_photo(b"1").unwrap();
+    let (seen, vector) = (analysis(b"1", "v1", "skirt", 0.9), embedding(3));
+    let (image_id, content_type) = ("part", "image/png");
+    let new =
+        NewImage { image_id, photo, content_type, area: part, analysis: seen.clone(), embedding: &vector, also: None };
+    catalog.write(|tx| tx.put_image("a", new)).unwrap();
+    let kept = |id: &str| catalog.image("a", id).unwrap().unwrap().area;
+    assert_eq!((kept("whole"), kept("part")), (None, part));
+    let areas: Vec<_> = catalog.images_not_of_model("v2", None, 10).unwrap().iter().map(|image| image.area).collect();
+    assert_eq!(areas, [None, part]);
+    let seen_on = |area| catalog.seen("v1", &seen.sha256, area).unwrap().map(|(analysis, ..)| analysis);
+    assert_eq!((seen_on(part), seen_on(None)), (Some(seen.clone()), Some(analysis(b"1", "v1", "dress", 0.9))));
+    assert_eq!(seen_on(Some("0,0,9,9".parse().unwrap())), None);
+    let again = analysis(b"1", "v2", "skirt", 0.7);
+    let add = |area| catalog.write(|tx| tx.add_analysis("a", "part", area, &again, &embedding(9))).unwrap().value;
+    assert_eq!(add(None), None, "it shows another part by now");
+    assert!(add(part).is_some());
+}
+
+#[test]
 fn what_a_version_sees_is_shown_when_it_is_current_and_kept_for_the_way_back() {
     let dir = tempfile::tempdir().unwrap();
     let catalog = Catalog::open(dir.path()).unwrap();
@@ -76,7 +102,7 @@ fn what_a_version_sees_is_shown_when_it_is_current_and_kept_for_the_way_back() {
     let before = catalog.last_seq().unwrap();
     let other = analysis(b"1", "v2", "skirt", 0.7);
     catalog.write(|tx| tx.set_pending_activation(Some("v2"))).unwrap();
-    let added = catalog.write(|tx| tx.add_analysis("a", "1", &other, &embedding(9))).unwrap();
+    let added = catalog.write(|tx| tx.add_analysis("a", "1", None, &other, &embedding(9))).unwrap();
     // Nobody is shown it yet: no change.
     assert_eq!((added.changes, catalog.last_seq().unwrap()), (vec![], before));
     assert_eq!(catalog.embedding("a", "1").unwrap(), Some(embedding(b'1')));

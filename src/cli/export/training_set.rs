@@ -2,12 +2,15 @@
 //! (`python -m scripts.retrain --own FOLDER`).
 
 use super::{CliError, store};
-use crate::catalog::{CatalogReader, Product};
+use crate::analyzer::Analysis;
+use crate::catalog::{CatalogReader, Image, Product};
 use crate::config::DataConfig;
+use crate::photo::{Limits, Photo, PixelBox};
 use clap::Args;
+use image::ImageFormat;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
 /// Products read at once.
@@ -87,8 +90,7 @@ fn write(reader: &CatalogReader, staged: &Path) -> Result<Done, CliError> {
     each_product(reader, |product| {
         let mut seen = false;
         for image in &product.images {
-            let sha256 = &image.analysis.sha256;
-            let Some(file) = photo(reader, staged, &product.product_id, &image.image_id, sha256)? else {
+            let Some(file) = photo(reader, staged, &product.product_id, image)? else {
                 done.missing += 1;
                 continue;
             };
@@ -125,21 +127,31 @@ fn each_product(
     }
 }
 
-/// Copies a photo; its name below the set, or `None` when the server has deleted it meanwhile.
-fn photo(
-    reader: &CatalogReader,
-    staged: &Path,
-    product_id: &str,
-    image_id: &str,
-    sha256: &str,
-) -> Result<Option<String>, CliError> {
+/// Copies a photo, or what was looked at of it; its name below the set, or `None` when the server has deleted it meanwhile.
+fn photo(reader: &CatalogReader, staged: &Path, product_id: &str, image: &Image) -> Result<Option<String>, CliError> {
+    let Image { image_id, analysis: Analysis { sha256, area, .. }, .. } = image;
     let media = reader.content_type(product_id, image_id).map_err(store)?;
-    let (Some(media), Some(bytes)) = (media, reader.photo_bytes(sha256).map_err(store)?) else { return Ok(None) };
-    let name = format!("photos/{sha256}-{}.{}", slug(image_id), extension(&media));
+    let (Some(media), Some(mut bytes)) = (media, reader.photo_bytes(sha256).map_err(store)?) else { return Ok(None) };
+    let extension = if area.is_some() { "png" } else { extension(&media) };
+    let name = format!("photos/{sha256}-{}.{extension}", slug(image_id));
     let path = staged.join(&name);
+    if let Some(area) = *area {
+        // Not the photo with a box beside it: training would have to cut it as the service does.
+        bytes = part(&bytes, area).map_err(|detail| CliError::Table { path: path.clone(), detail })?;
+    }
     let written = File::create(&path).and_then(|mut file| file.write_all(&bytes));
     written.map_err(CliError::io("write", &path))?;
     Ok(Some(name))
+}
+
+/// A part of a photo as PNG.
+fn part(bytes: &[u8], area: PixelBox) -> Result<Vec<u8>, String> {
+    // The server took it, by limits of its own.
+    let limits = Limits { body_bytes: usize::MAX, pixels: u64::MAX, decode_bytes: u64::MAX, ..Limits::default() };
+    let photo = Photo::decode(bytes, &limits).and_then(|photo| photo.crop(area)).map_err(|e| e.to_string())?;
+    let mut png = Cursor::new(Vec::new());
+    photo.rgb().write_to(&mut png, ImageFormat::Png).map_err(|e| e.to_string())?;
+    Ok(png.into_inner())
 }
 
 /// An image id as part of a file name: two images may show one photo, and each is a row of its own.

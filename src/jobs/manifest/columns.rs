@@ -1,7 +1,11 @@
 //! Columns of a manifest: which name means which field, and what a cell of it may hold.
 
 use crate::catalog::Metadata;
+use crate::photo::{Area, ParseAreaError};
 use std::collections::BTreeMap;
+
+/// Begins the tag of a product that is in a set of Google's Product Search; its id follows.
+const PRODUCT_SET: &str = "product-set:";
 
 /// What a column holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +13,8 @@ pub(super) enum Column {
     ProductId,
     ImageId,
     ImageUri,
+    /// The part of the photo to look at: a box, or points around which one is drawn.
+    Area,
     Title,
     Category,
     Price,
@@ -18,6 +24,8 @@ pub(super) enum Column {
     GroupId,
     Url,
     Tags,
+    /// A set of products, as Google's Product Search has them: a tag.
+    ProductSet,
     /// `attributes.<name>`: an attribute the merchant already has.
     Attribute(String),
     /// `name=value,name=value`: attributes in one cell, as Google's Product Search has them.
@@ -28,7 +36,7 @@ impl Column {
     /// The field that a head names; case, blanks, `-` and `_` do not matter. Beside the names of the API it knows
     /// what exports and label files commonly say: `file`, `path`, `image`, `image_url` for `image_uri`, `id`, `sku`
     /// for `product_id`, and `name`, `product_title` for `title`; and those of Google's Product Search
-    /// (`product-display-name`, `product-category`, `labels`).
+    /// (`product-display-name`, `product-category`, `product-set-id`, `labels`, `bounding-poly`).
     pub(super) fn named(head: &str) -> Option<Self> {
         if let Some((prefix, name)) = head.split_once('.')
             && prefix.trim().eq_ignore_ascii_case("attributes")
@@ -43,6 +51,8 @@ impl Column {
             "imageuri" | "imageurl" | "image" | "file" | "path" => Self::ImageUri,
             "title" | "name" | "producttitle" | "productdisplayname" => Self::Title,
             "category" | "productcategory" => Self::Category,
+            "box" | "boundingpoly" => Self::Area,
+            "productsetid" => Self::ProductSet,
             "labels" => Self::Labels,
             "price" => Self::Price,
             "currency" => Self::Currency,
@@ -57,7 +67,7 @@ impl Column {
 
     /// Whether it says something of the product, not which it is or where a photo lies.
     pub(super) fn is_metadata(&self) -> bool {
-        !matches!(self, Self::ProductId | Self::ImageId | Self::ImageUri)
+        !matches!(self, Self::ProductId | Self::ImageId | Self::ImageUri | Self::Area)
     }
 
     /// The name that the API has for it, where it has one.
@@ -66,6 +76,7 @@ impl Column {
             Self::ProductId => "product_id",
             Self::ImageId => "image_id",
             Self::ImageUri => "image_uri",
+            Self::Area => "box",
             Self::Title => "title",
             Self::Category => "category",
             Self::Price => "price",
@@ -75,7 +86,7 @@ impl Column {
             Self::GroupId => "group_id",
             Self::Url => "url",
             Self::Tags => "tags",
-            Self::Attribute(_) | Self::Labels => return None,
+            Self::Attribute(_) | Self::Labels | Self::ProductSet => return None,
         })
     }
 
@@ -83,12 +94,12 @@ impl Column {
     pub(super) const GOOGLE: [Option<Self>; 8] = [
         Some(Self::ImageUri),
         Some(Self::ImageId),
-        None, // product-set-id
+        Some(Self::ProductSet),
         Some(Self::ProductId),
         Some(Self::Category),
         Some(Self::Title),
         Some(Self::Labels),
-        None, // bounding-poly
+        Some(Self::Area),
     ];
 
     /// Writes `cell` (trimmed, not blank) into `metadata`; ids and the photo's place are not metadata.
@@ -98,7 +109,7 @@ impl Column {
     pub(super) fn read(&self, cell: &str, metadata: &mut Metadata) -> Result<(), String> {
         let text = || Some(cell.to_owned());
         match self {
-            Self::ProductId | Self::ImageId | Self::ImageUri => {}
+            Self::ProductId | Self::ImageId | Self::ImageUri | Self::Area => {}
             Self::Title => metadata.title = text(),
             Self::Category => metadata.category = text(),
             Self::Currency => metadata.currency = Some(cell.to_uppercase()),
@@ -107,7 +118,8 @@ impl Column {
             Self::Price => metadata.price = Some(price(cell)?),
             Self::Popularity => metadata.popularity = Some(popularity(cell)?),
             Self::InStock => metadata.in_stock = Some(truth(cell)?),
-            Self::Tags => metadata.tags = Some(tags(cell)),
+            Self::Tags => add_tags(metadata, cell.split(['|', ';']).map(|tag| tag.trim().to_owned())),
+            Self::ProductSet => add_tags(metadata, [format!("{PRODUCT_SET}{cell}")]),
             Self::Attribute(name) => {
                 metadata.attributes.get_or_insert_with(BTreeMap::new).insert(name.clone(), cell.to_owned());
             }
@@ -147,13 +159,20 @@ fn truth(cell: &str) -> Result<bool, String> {
     }
 }
 
-/// Separated by `|` or `;`, blanks dropped, each once, in order.
-fn tags(cell: &str) -> Vec<String> {
-    let mut tags: Vec<String> = Vec::new();
-    for tag in cell.split(['|', ';']).map(str::trim).filter(|t| !t.is_empty()) {
-        if !tags.iter().any(|t| t == tag) {
-            tags.push(tag.to_owned());
+/// Each once, in order, blanks dropped.
+pub(super) fn add_tags(metadata: &mut Metadata, added: impl IntoIterator<Item = String>) {
+    let tags = metadata.tags.get_or_insert_default();
+    for tag in added {
+        if !tag.is_empty() && !tags.contains(&tag) {
+            tags.push(tag);
         }
     }
-    tags
+}
+
+/// A part of a photo.
+pub(super) fn area(cell: &str) -> Result<Area, String> {
+    cell.parse().map_err(|expected: ParseAreaError| {
+        let shown: String = cell.chars().take(80).collect();
+        format!("box: expected {expected}, received {shown:?}")
+    })
 }

@@ -29,7 +29,7 @@ impl<R: BufRead> Records<R> {
                 reader,
                 columns: Column::GOOGLE.to_vec(),
                 optional: Column::GOOGLE.len() - GOOGLE_LEAST,
-                ignored: vec!["product-set-id".into(), "bounding-poly".into()],
+                ignored: Vec::new(),
                 first: Some(first),
             }),
             Err(error) => Err(error),

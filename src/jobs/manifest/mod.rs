@@ -11,7 +11,8 @@ mod tests;
 
 use super::source::is_fetched;
 use crate::catalog::{Metadata, NewRow, RowContent, RowFault, validate_id};
-use columns::Column;
+use crate::photo::Area;
+use columns::{Column, area};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -232,7 +233,8 @@ impl<R: BufRead> Iterator for Rows<R> {
 /// Checks that rows say which product they are of, and something of it: where a photo lies, or at least what it is like.
 fn check_columns(columns: &[Column], heads: impl FnOnce() -> Vec<String>) -> Result<(), ManifestError> {
     let has = |column: &Column| columns.contains(column);
-    let says_something = has(&Column::ImageUri) || (columns.iter().any(Column::is_metadata) && !has(&Column::ImageId));
+    let says_something = has(&Column::ImageUri)
+        || (columns.iter().any(Column::is_metadata) && !has(&Column::ImageId) && !has(&Column::Area));
     let mut missing = Vec::new();
     missing.extend((!has(&Column::ProductId)).then_some("product_id"));
     missing.extend((!says_something).then_some("image_uri"));
@@ -256,6 +258,7 @@ struct Cells {
     image_id: Option<String>,
     /// `None` where the manifest does not speak of photos.
     uri: Option<String>,
+    area: Option<Area>,
     metadata: Metadata,
 }
 
@@ -268,6 +271,7 @@ impl Cells {
             _ if cell.is_empty() => {}
             Column::ProductId => cell.clone_into(&mut self.product_id),
             Column::ImageId => self.image_id = Some(cell.to_owned()),
+            Column::Area => self.area = Some(area(cell).map_err(bad_value)?),
             other => other.read(cell, &mut self.metadata).map_err(bad_value)?,
         }
         Ok(())
@@ -275,7 +279,8 @@ impl Cells {
 
     fn content(self, base: &Base) -> Result<RowContent, Fault> {
         // An image, or nothing, without a photo: that was forgotten.
-        let says_nothing = self.uri.is_none() && (self.image_id.is_some() || self.metadata == Metadata::default());
+        let of_an_image = self.image_id.is_some() || self.area.is_some();
+        let says_nothing = self.uri.is_none() && (of_an_image || self.metadata == Metadata::default());
         for (field, is_blank) in [
             ("product_id", self.product_id.is_empty()),
             ("image_uri", self.uri.as_ref().is_some_and(String::is_empty) || says_nothing),
@@ -284,7 +289,7 @@ impl Cells {
                 return Err(("missing value", format!("{field} is blank")));
             }
         }
-        let Self { product_id, image_id, uri, metadata } = self;
+        let Self { product_id, image_id, uri, area, metadata } = self;
         validate_id("product_id", &product_id).map_err(|e| bad_value(e.to_string()))?;
         image_id.as_deref().map_or(Ok(()), |id| validate_id("image_id", id)).map_err(|e| bad_value(e.to_string()))?;
         metadata.validate().map_err(|e| bad_value(e.to_string()))?;
@@ -292,7 +297,7 @@ impl Cells {
         if let Some(uri) = uri.as_ref().filter(|uri| uri.len() > MAX_URI_BYTES) {
             return Err(bad_value(format!("image_uri: {} bytes, at most {MAX_URI_BYTES}", uri.len())));
         }
-        Ok(RowContent { product_id, image_id, uri, metadata })
+        Ok(RowContent { product_id, image_id, uri, area, metadata })
     }
 }
 

@@ -142,16 +142,20 @@ fn label_files_of_public_sets_are_manifests() {
 fn files_for_googles_product_search_have_no_head() {
     let (read, ignored) = rows(
         b"https://cdn.example/1.jpg,front,set-1,p1,apparel-v2,Red dress,\"color=red,style=mini,color=dark\",\n\
-          https://cdn.example/2.jpg,,set-1,p2,apparel-v2,,,\"0.1,0.1,0.9,0.9\"\n\
+          https://cdn.example/2.jpg,,set-1,p2,apparel-v2,,,\"0.1,0.1,0.9,0.1,0.9,0.9\"\n\
           https://cdn.example/3.jpg,,set-1,p3\n\
-          https://cdn.example/4.jpg,,set-1,p4,apparel-v2,,red,\n",
+          https://cdn.example/4.jpg,,set-1,p4,apparel-v2,,red,\n\
+          https://cdn.example/4.jpg,,set-1,p4,apparel-v2,,,\"10,10,20\"\n",
         Text::Csv,
     );
-    assert_eq!(ignored, ["product-set-id", "bounding-poly"]);
-    assert_eq!(causes(&read), [(4, "bad value")]);
+    assert!(ignored.is_empty());
+    assert_eq!(causes(&read), [(4, "bad value"), (5, "bad value")]);
+    assert!(read[4].content.as_ref().unwrap_err().detail.contains("\"10,10,20\""));
     let [first, second, third] = good(&read)[..] else { unreachable!() };
     assert_eq!((first.product_id.as_str(), first.image_id.as_deref()), ("p1", Some("front")));
     assert_eq!(first.metadata.title.as_deref(), Some("Red dress"));
+    assert_eq!(first.metadata.tags.as_deref().unwrap(), ["product-set:set-1"]);
+    assert_eq!((first.area, second.area), (None, Some(Area::Shares([0.1, 0.1, 0.9, 0.9]))));
     let labels = [("color".to_owned(), "red".to_owned()), ("style".into(), "mini".into())];
     assert_eq!(first.metadata.attributes, Some(labels.into()));
     assert_eq!((second.image_id.as_deref(), third.product_id.as_str()), (None, "p3"));
@@ -161,7 +165,7 @@ fn files_for_googles_product_search_have_no_head() {
 fn lines_of_json_have_the_same_fields() {
     let (read, ignored) = rows(
         b"{\"product_id\": \"p1\", \"image_uri\": \"a.jpg\", \"price\": 59.9, \"in_stock\": false, \"tags\": [\"new\", \"sale\"],\
-           \"attributes\": {\"pattern\": \"striped\"}, \"title\": null, \"stock\": 3}\n\
+           \"attributes\": {\"pattern\": \"striped\"}, \"title\": null, \"stock\": 3, \"box\": [1, 2, 30, 40]}\n\
           \n\
           {\"sku\": 17, \"image_url\": \"https://cdn.example/2.jpg\", \"attributes.neckline\": \"v\"}\r\n\
           [1]\n\
@@ -176,6 +180,7 @@ fn lines_of_json_have_the_same_fields() {
     let [first, second, third] = good(&read)[..] else { unreachable!() };
     assert_eq!((first.metadata.price, first.metadata.in_stock), (Some(59.9), Some(false)));
     assert_eq!(first.metadata.tags.as_deref().unwrap(), ["new", "sale"]);
+    assert_eq!(first.area, Some(Area::Pixels([1, 2, 30, 40].into())));
     assert_eq!(first.metadata.attributes.as_ref().unwrap()["pattern"], "striped");
     assert_eq!((second.product_id.as_str(), second.uri.as_deref().unwrap()), ("17", "https://cdn.example/2.jpg"));
     assert_eq!(second.metadata.attributes.as_ref().unwrap()["neckline"], "v");

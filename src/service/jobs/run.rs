@@ -4,7 +4,7 @@
 use super::{KEPT_DAYS, Running, Stop, source};
 use crate::catalog::{CatalogError, JobRecord, JobState, NewRow, RowEnd, RowFault, StagedPhoto, Tx, WaitingRow};
 use crate::jobs::{self, Base, Got, JobSource, ManifestError, Rows, SourceError, rows_of};
-use crate::photo::Fetched;
+use crate::photo::{Area, Fetched};
 use crate::scheduler::{Lane, SchedulerError, Ticket};
 use crate::service::uploads::{STORED_AT_ONCE, Seen, image_name, looked_at};
 use crate::service::{Core, Service, ServiceError, lock};
@@ -99,6 +99,13 @@ struct Brought {
     etag: Option<String>,
     attempts: u32,
     _memory: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl Brought {
+    /// What is looked at: the photo, or a part of it.
+    fn view(&self) -> String {
+        self.row.area.map_or_else(|| self.sha256.clone(), |area| format!("{} {area}", self.sha256))
+    }
 }
 
 /// What was seen on a photo, while it is under way: of rows with the same photo one looks, and the others take what it saw.
@@ -473,7 +480,7 @@ impl Service {
 
     /// Looks at a photo, unless it was looked at for another row.
     async fn look_at_row(&self, brought: Brought, photos: &Photos) -> Result<Result<Looked, Outcome>, ServiceError> {
-        let slot = Arc::clone(lock(photos).entry(brought.sha256.clone()).or_default());
+        let slot = Arc::clone(lock(photos).entry(brought.view()).or_default());
         let mut known = slot.lock().await;
         let seen = match &*known {
             Some(seen) => Ok(seen.clone()),
@@ -486,7 +493,7 @@ impl Service {
         match seen {
             Ok(seen) => Ok(Ok(Looked { brought, seen, slot })),
             Err(error) => {
-                leave(photos, &brought.sha256, &slot);
+                leave(photos, &brought.view(), &slot);
                 refused(brought.row, brought.attempts, error).map(Err)
             }
         }
@@ -495,12 +502,12 @@ impl Service {
     /// What the live model sees on a photo.
     async fn see(&self, brought: &Brought) -> Result<Seen, ServiceError> {
         let known = self.patiently(|| {
-            let sha256 = brought.sha256.clone();
-            self.on_reads(move |core, _| core.seen(&sha256))
+            let (sha256, area) = (brought.sha256.clone(), brought.row.area);
+            self.on_reads(move |core, _| core.seen(&sha256, area))
         });
         match known.await? {
             Some(seen) => Ok(seen),
-            None => self.patiently(|| self.look_to_store(brought.bytes.clone())).await,
+            None => self.patiently(|| self.look_to_store(brought.bytes.clone(), brought.row.area)).await,
         }
     }
 
@@ -523,7 +530,7 @@ impl Service {
         let looked = Arc::new(looked);
         let stored = if looked.is_empty() { Vec::new() } else { self.store_rows(key, &looked).await? };
         for (row, stored) in looked.iter().zip(stored) {
-            leave(photos, &row.brought.sha256, &row.slot);
+            leave(photos, &row.brought.view(), &row.slot);
             let stored = match stored {
                 Err(ServiceError::Catalog(CatalogError::OtherModel { .. })) => self.look_and_store(key, row).await,
                 stored => stored,
@@ -588,20 +595,20 @@ impl Service {
 impl Core {
     /// Whether the catalog shows this photo for the row, seen by the live model.
     fn is_current(&self, row: &WaitingRow, sha256: &str) -> Result<bool, ServiceError> {
-        let image_id = row.image_id.as_deref().unwrap_or_else(|| image_name(sha256));
-        let Some(stored) = self.catalog.image(&row.product_id, image_id)? else { return Ok(false) };
+        let image_id = row.image_id.clone().unwrap_or_else(|| image_name(sha256, row.area));
+        let Some(stored) = self.catalog.image(&row.product_id, &image_id)? else { return Ok(false) };
         let analysis = stored.image.analysis;
-        Ok(analysis.sha256 == sha256 && analysis.model_version == self.live().version())
+        Ok(analysis.sha256 == sha256 && stored.area == row.area && analysis.model_version == self.live().version())
     }
 
-    /// What the live model saw on this photo for another image; nothing while another model is about to become live, which
-    /// is to see it too.
-    fn seen(&self, sha256: &str) -> Result<Option<Seen>, ServiceError> {
+    /// What the live model saw on this part of a photo for another image; nothing while another model is about to become live,
+    /// which is to see it too.
+    fn seen(&self, sha256: &str, area: Option<Area>) -> Result<Option<Seen>, ServiceError> {
         if self.second().is_some() {
             return Ok(None);
         }
-        let seen = self.catalog.seen(self.live().version(), sha256)?;
-        Ok(seen.map(|(analysis, embedding, content_type)| Seen::before(analysis, embedding, content_type)))
+        let seen = self.catalog.seen(self.live().version(), sha256, area)?;
+        Ok(seen.map(|seen| Seen::before(seen, area)))
     }
 }
 
@@ -629,10 +636,10 @@ async fn gather(
 }
 
 /// A row is through with its photo: who holds its slot keeps it, and who comes later asks the catalog.
-fn leave(photos: &Photos, sha256: &str, slot: &Arc<Slot>) {
+fn leave(photos: &Photos, view: &str, slot: &Arc<Slot>) {
     let mut photos = lock(photos);
-    if photos.get(sha256).is_some_and(|known| Arc::ptr_eq(known, slot)) {
-        photos.remove(sha256);
+    if photos.get(view).is_some_and(|known| Arc::ptr_eq(known, slot)) {
+        photos.remove(view);
     }
 }
 
