@@ -49,7 +49,7 @@ pub struct SchedulerConfig {
 }
 
 /// Why a piece of work was not done.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SchedulerError {
     /// The lane is full.
     #[error("{waiting} pieces of work already wait; try again in {retry_after_s} s")]

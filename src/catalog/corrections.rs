@@ -64,6 +64,7 @@ fn observed(product: &Product, name: &str) -> Vec<Observed> {
         Observed {
             image_id: image.image_id.clone(),
             sha256: image.analysis.sha256.clone(),
+            area: image.analysis.area,
             model_version: image.analysis.model_version.clone(),
             value: said.and_then(|a| a.value.clone()),
             confidence: said.map_or(0.0, |a| a.confidence),

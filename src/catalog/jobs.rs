@@ -2,7 +2,7 @@
 //! its image, so that after a crash no row is done twice and none is lost.
 
 use super::codec::{from_json, timestamp, to_i64, to_json, to_u64};
-use super::{CatalogError, ChangeKind, EndedJob, Metadata, Payload, Tx, changes};
+use super::{CatalogError, ChangeKind, EndedJob, Metadata, PRODUCT_SET_TAG, Payload, Tx, changes};
 use crate::photo::Area;
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 use serde::{Deserialize, Serialize};
@@ -176,6 +176,9 @@ pub struct FailedRow {
     pub image_id: Option<String>,
     /// Where the photo lies, where that could be read.
     pub uri: Option<String>,
+    /// The part of it, where one was asked for.
+    #[serde(rename = "box")]
+    pub area: Option<String>,
     /// What it counts under.
     pub cause: String,
     /// What exactly.
@@ -199,17 +202,18 @@ pub struct FailedCause {
 
 impl FailedRow {
     /// Heads of the table of failed rows.
-    pub const COLUMNS: [&'static str; 9] =
-        ["row", "line", "product_id", "image_id", "uri", "cause", "detail", "attempts", "retryable"];
+    pub const COLUMNS: [&'static str; 10] =
+        ["row", "line", "product_id", "image_id", "uri", "box", "cause", "detail", "attempts", "retryable"];
 
     /// The row as cells of that table.
-    pub fn into_cells(self) -> [String; 9] {
+    pub fn into_cells(self) -> [String; 10] {
         [
             self.row.to_string(),
             self.line.to_string(),
             self.product_id.unwrap_or_default(),
             self.image_id.unwrap_or_default(),
             self.uri.unwrap_or_default(),
+            self.area.unwrap_or_default(),
             self.cause,
             self.detail,
             self.attempts.to_string(),
@@ -426,6 +430,16 @@ impl Tx<'_> {
         let Some((metadata, is_written)) = self.job_product(key, product_id)? else { return Ok(()) };
         if is_written && super::read::is_product(self.conn(), product_id)? {
             return Ok(());
+        }
+        let mut metadata = metadata;
+        // A file for Google's Product Search says which sets a product is in, and nothing of its other tags.
+        let are_sets = |tags: &Vec<String>| !tags.is_empty() && tags.iter().all(|tag| tag.starts_with(PRODUCT_SET_TAG));
+        if metadata.tags.as_ref().is_some_and(are_sets)
+            && let Some(before) = self.product(product_id)?
+            && let Some(sets) = metadata.tags.take()
+        {
+            metadata.tags = before.metadata.tags;
+            metadata.complete(Metadata { tags: Some(sets), ..Metadata::default() });
         }
         self.upsert_product(product_id, &metadata.into())?;
         self.conn()
@@ -670,7 +684,8 @@ pub(super) fn failed_rows(
     limit: usize,
 ) -> Result<Vec<FailedRow>, CatalogError> {
     let mut statement = conn.prepare_cached(
-        "SELECT row, line, product_id, image_id, uri, cause, detail, attempts, retryable FROM job_rows INDEXED BY job_rows_failed
+        "SELECT row, line, product_id, image_id, uri, cause, detail, attempts, retryable, area
+         FROM job_rows INDEXED BY job_rows_failed
          WHERE job_key = ?1 AND state = 4 AND row > ?2 ORDER BY row LIMIT ?3",
     )?;
     let rows = statement.query_map([to_i64(key), to_i64(after), super::read::page(limit)], |row| {
@@ -684,6 +699,7 @@ pub(super) fn failed_rows(
             detail: row.get::<_, Option<String>>(6)?.unwrap_or_default(),
             attempts: row.get(7)?,
             retryable: row.get(8)?,
+            area: row.get(9)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -11,6 +11,8 @@ use utoipa::ToSchema;
 pub const MAX_TITLE_CHARS: usize = 1_000;
 /// Longest URL, in characters.
 pub const MAX_URL_CHARS: usize = 2_048;
+/// Begins the tag of a product that is in a set of Google's Product Search; the set's id follows.
+pub const PRODUCT_SET_TAG: &str = "product-set:";
 /// Most tags, attributes or corrections of one product.
 pub const MAX_LABELS: usize = 128;
 

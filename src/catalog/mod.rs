@@ -49,7 +49,7 @@ pub use images::MAX_IMAGES;
 pub use jobs::{
     FailedCause, FailedRow, JobRecord, JobState, NewRow, RowContent, RowCounts, RowEnd, RowFault, WaitingRow,
 };
-pub use metadata::{MAX_LABELS, MAX_TITLE_CHARS, MAX_URL_CHARS, Metadata, MetadataPatch};
+pub use metadata::{MAX_LABELS, MAX_TITLE_CHARS, MAX_URL_CHARS, Metadata, MetadataPatch, PRODUCT_SET_TAG};
 pub use photos::StagedPhoto;
 pub use read::MAX_PAGE;
 pub use reader::CatalogReader;
@@ -67,6 +67,7 @@ use crate::photo::Area;
 use photos::PhotoStore;
 use pool::Pool;
 use rusqlite::Connection;
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::Path;
 use std::time::Duration;
@@ -140,7 +141,7 @@ impl Catalog {
         photos.clear_staging()?;
         let readers = (0..options.readers.max(1)).map(|_| schema::open_reader(&database));
         let readers = readers.collect::<Result<Vec<_>, _>>()?;
-        let writer = Writer { conn, observer: None };
+        let writer = Writer { conn, observer: None, unsynced: BTreeSet::new() };
         Ok(Self {
             readers: Pool::new(readers, options.patience),
             writer: Pool::new(vec![writer], options.patience),

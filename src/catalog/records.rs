@@ -4,7 +4,7 @@ use super::{Change, Metadata, StagedPhoto};
 use crate::analyzer::Analysis;
 use crate::attributes::Candidate;
 use crate::model::Embedding;
-use crate::photo::Area;
+use crate::photo::{Area, PixelBox};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -122,6 +122,10 @@ pub struct Observed {
     pub image_id: String,
     /// Hash of its photo, hex.
     pub sha256: String,
+    /// The part of the photo that was looked at; without it all of it.
+    #[serde(rename = "box", default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<u32>, required = false, min_items = 4, max_items = 4)]
+    pub area: Option<PixelBox>,
     /// Who looked.
     pub model_version: String,
     /// What it said; `null` when it was unsure or said nothing.

@@ -30,6 +30,9 @@ impl AfterCommit<'_> {
 pub(super) struct Writer {
     pub(super) conn: Connection,
     pub(super) observer: Option<Observer>,
+    /// Folders that a write which failed put photos or folders in: the next write finds them there, and has to see to it that they
+    /// are on disk.
+    pub(super) unsynced: BTreeSet<PathBuf>,
 }
 
 /// One write transaction. Each operation is all or nothing by itself too: after one that failed, the transaction may
@@ -43,6 +46,14 @@ pub struct Tx<'c> {
     /// Hashes of photos that gained or lost a reference: looked at again once the transaction has ended.
     touched: BTreeSet<String>,
     /// Folders that photos got names in: on disk before the commit.
+    unsynced: BTreeSet<PathBuf>,
+}
+
+/// What is left of a transaction that is about to end.
+struct Parts<'c> {
+    tx: Transaction<'c>,
+    changes: Vec<Change>,
+    touched: BTreeSet<String>,
     unsynced: BTreeSet<PathBuf>,
 }
 
@@ -73,17 +84,20 @@ impl Catalog {
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<Committed<T>, E> {
         let mut tx = Tx::begin(&mut writer.conn, &self.photos, (self.clock)())?;
+        tx.unsynced.append(&mut writer.unsynced);
         // The first of them takes most of the others along.
         let outcome = work(&mut tx).and_then(|value| {
             tx.unsynced.iter().try_for_each(|dir| sync_dir(dir))?;
             Ok(value)
         });
         let seq = changes::last_seq(&tx.tx);
-        let (tx, changes, touched) = tx.into_parts();
-        let (value, seq) = match (outcome, seq) {
+        let Parts { tx, changes, touched, unsynced } = tx.into_parts();
+        let (value, seq) = match (outcome, seq.map_err(E::from)) {
             (Ok(value), Ok(seq)) => (value, seq),
-            (Err(error), _) => return Err(self.give_up(&tx, &touched, error)),
-            (Ok(_), Err(error)) => return Err(self.give_up(&tx, &touched, error.into())),
+            (Err(error), _) | (Ok(_), Err(error)) => {
+                writer.unsynced = unsynced;
+                return Err(self.give_up(&tx, &touched, error));
+            }
         };
         // After a commit that failed nothing is released: what reached the log may still be recovered as committed
         // and refer to the photo. The sweep at the next start knows.
@@ -174,8 +188,9 @@ impl<'c> Tx<'c> {
         })
     }
 
-    fn into_parts(self) -> (Transaction<'c>, Vec<Change>, BTreeSet<String>) {
-        (self.tx, self.changes, self.touched)
+    fn into_parts(self) -> Parts<'c> {
+        let Self { tx, changes, touched, unsynced, .. } = self;
+        Parts { tx, changes, touched, unsynced }
     }
 }
 

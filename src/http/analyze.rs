@@ -21,9 +21,9 @@ pub(super) struct AnalyzeParams {
     /// Parts to add to the answer: `embedding`, `masks`, or both with a comma between.
     #[param(pattern = "^(embedding|masks)(,(embedding|masks))?$")]
     include: Option<String>,
-    /// The part to look at: `x1,y1,x2,y2` in pixels of the upright photo; one in the body wins.
+    /// The part to look at: `x1,y1,x2,y2` in pixels of the upright photo, or in shares of its sides (0 to 1); one in the body wins.
     #[serde(rename = "box")]
-    #[param(pattern = "^\\d{1,9},\\d{1,9},\\d{1,9},\\d{1,9}$")]
+    #[param(pattern = "^[0-9.]{1,12}(,[0-9.]{1,12}){3}$")]
     area: Option<String>,
 }
 

@@ -8,6 +8,7 @@ use super::photo_form::{PhotoJson, PhotoMultipart, Submitted};
 use super::problem::Problem;
 use super::state::App;
 use crate::catalog::Image;
+use crate::photo::Area;
 use crate::service::{PhotoInput, PhotoSource};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -21,9 +22,9 @@ const SIZES: std::ops::RangeInclusive<u32> = 16..=2_048;
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct UploadParams {
-    /// The part that is the image: `x1,y1,x2,y2` in pixels of the upright photo; one in the body wins.
+    /// The part that is the image: `x1,y1,x2,y2` in pixels of the upright photo, or in shares of its sides (0 to 1); one in the body wins.
     #[serde(rename = "box")]
-    #[param(pattern = "^\\d{1,9},\\d{1,9},\\d{1,9},\\d{1,9}$")]
+    #[param(pattern = "^[0-9.]{1,12}(,[0-9.]{1,12}){3}$")]
     area: Option<String>,
 }
 
@@ -116,6 +117,8 @@ pub(super) async fn put_image(
 }
 
 /// The photo, or a thumbnail of it
+///
+/// All of it, also where the image is a `box` of it.
 #[utoipa::path(
     get, path = "/v1/products/{product_id}/images/{image_id}", tag = "photos", operation_id = "get_image",
     params(PhotoParams),
@@ -149,11 +152,16 @@ pub(super) async fn get_image(
 
 /// The stored analysis. Masks are not stored: the photo is looked at again for them, with the live model.
 async fn stored_view(app: &App, id: &ImageId, include: Include) -> Result<AnalysisView, Problem> {
-    let stored = app.service.image(&id.product_id, &id.image_id).await?;
+    let mut stored = app.service.image(&id.product_id, &id.image_id).await?;
     let mut masks = None;
     if include.masks {
         let photo = app.service.photo(&id.product_id, &id.image_id, None).await?;
-        let input = PhotoInput { source: PhotoSource::Bytes(photo.bytes), crop: stored.analysis.area };
+        if photo.sha256 != stored.analysis.sha256 {
+            // Replaced meanwhile: its box is one of the new photo.
+            stored = app.service.image(&id.product_id, &id.image_id).await?;
+        }
+        let crop = stored.analysis.area.map(Area::from);
+        let input = PhotoInput { source: PhotoSource::Bytes(photo.bytes), crop };
         masks = Some(app.service.analyze(input).await?.masks);
     }
     view(stored.analysis, include.embedding.then_some(stored.embedding), masks.as_ref())

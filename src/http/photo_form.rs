@@ -7,7 +7,7 @@ use super::idempotency;
 use super::problem::{Kind, Problem};
 use super::state::App;
 use crate::catalog::IdempotencyKey;
-use crate::photo::PixelBox;
+use crate::photo::{Area, ParseAreaError};
 use crate::service::{PhotoInput, PhotoSource};
 use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart};
@@ -87,10 +87,10 @@ pub(super) struct PhotoJson {
     #[serde(default, deserialize_with = "some")]
     #[schema(value_type = String, required = false, min_length = 4)]
     pub(super) base64: Option<Base64>,
-    /// The part to look at: `[x1, y1, x2, y2]` in pixels of the upright photo; `x2` and `y2` lie outside.
+    /// The part to look at: `[x1, y1, x2, y2]` in pixels of the upright photo, or in shares of its sides (0 to 1).
     #[serde(default, rename = "box", deserialize_with = "some")]
-    #[schema(value_type = Vec<u32>, required = false, min_items = 4, max_items = 4)]
-    pub(super) area: Option<PixelBox>,
+    #[schema(value_type = Vec<f64>, required = false, min_items = 4, max_items = 4)]
+    pub(super) area: Option<Area>,
 }
 
 /// A photo as `multipart/form-data`: exactly one of the two files.
@@ -103,9 +103,9 @@ pub(super) struct PhotoMultipart {
     /// The same under another name.
     #[schema(value_type = String, format = Binary, required = false)]
     file: Vec<u8>,
-    /// The part to look at: `x1,y1,x2,y2` in pixels of the upright photo.
+    /// The part to look at, as the parameter `box`.
     #[serde(rename = "box")]
-    #[schema(value_type = String, required = false, pattern = "^\\d{1,9},\\d{1,9},\\d{1,9},\\d{1,9}$")]
+    #[schema(value_type = String, required = false, pattern = "^[0-9.]{1,12}(,[0-9.]{1,12}){3}$")]
     area: String,
 }
 
@@ -114,7 +114,7 @@ pub(super) enum Form<J> {
     /// JSON, not looked at yet.
     Json(J),
     /// Bytes, raw or from a multipart file, never empty; and the multipart's `box`.
-    Photo(Bytes, Option<PixelBox>),
+    Photo(Bytes, Option<Area>),
 }
 
 /// A [`Form`] with the key that makes the write repeatable, and its share of the memory for bodies.
@@ -186,7 +186,7 @@ async fn multipart<J: Send + 'static>(parts: Parts, bytes: Bytes, limit: usize) 
         let hash = Sha256::digest(&photo).into_iter().chain(area.iter().flatten().copied());
         let once = idempotency::of(&parts, &hash.collect::<Vec<u8>>())?;
         let area = area.map(|text| String::from_utf8_lossy(&text).into_owned());
-        let form = Form::Photo(not_empty(photo)?, pixel_box(area.as_deref())?);
+        let form = Form::Photo(not_empty(photo)?, self::area(area.as_deref())?);
         Ok(Submitted { form, once, _body: bytes })
     })
     .await
@@ -207,13 +207,9 @@ fn not_empty(bytes: Bytes) -> Result<Bytes, Problem> {
 ///
 /// # Errors
 /// 400 for anything else; whether it lies in the photo is seen when the photo is.
-pub(super) fn pixel_box(text: Option<&str>) -> Result<Option<PixelBox>, Problem> {
-    let Some(text) = text else { return Ok(None) };
-    let numbers: Vec<u32> = text.split(',').map_while(|n| n.trim().parse().ok()).collect();
-    match numbers[..] {
-        [x1, y1, x2, y2] if text.split(',').count() == 4 => Ok(Some(PixelBox { x1, y1, x2, y2 })),
-        _ => Err(Problem::invalid("box", "x1,y1,x2,y2 in pixels", text)),
-    }
+pub(super) fn area(text: Option<&str>) -> Result<Option<Area>, Problem> {
+    let parsed = |text: &str| text.parse().map_err(|expected: ParseAreaError| Problem::invalid("box", expected, text));
+    text.map(parsed).transpose()
 }
 
 impl PhotoJson {
@@ -243,7 +239,7 @@ impl Form<PhotoJson> {
     /// # Errors
     /// As [`PhotoJson::into_input`].
     pub(super) fn into_input(self, area: Option<&str>, limit: usize) -> Result<PhotoInput, Problem> {
-        let area = pixel_box(area)?;
+        let area = self::area(area)?;
         let mut input = match self {
             Self::Json(json) => json.into_input(limit)?,
             Self::Photo(bytes, crop) => PhotoInput { source: PhotoSource::Bytes(bytes), crop },
@@ -274,10 +270,10 @@ mod tests {
 
     #[test]
     fn boxes_are_four_numbers() {
-        assert_eq!(pixel_box(Some("1,2, 30,40")).unwrap(), Some(PixelBox { x1: 1, y1: 2, x2: 30, y2: 40 }));
-        assert_eq!(pixel_box(None).unwrap(), None);
+        assert_eq!(area(Some("1,2, 30,40")).unwrap(), Some(Area::Pixels([1, 2, 30, 40].into())));
+        assert_eq!(area(None).unwrap(), None);
         for bad in ["", "1,2,3", "1,2,3,4,5", "1,2,3,4,", "-1,2,3,4", "a,b,c,d", "1;2;3;4", "1,2,3,4.5", "1,,3,4"] {
-            assert!(pixel_box(Some(bad)).is_err(), "{bad:?}");
+            assert!(area(Some(bad)).is_err(), "{bad:?}");
         }
     }
 

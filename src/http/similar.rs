@@ -3,12 +3,12 @@
 
 use super::conditional::json_or_304;
 use super::extract::{Params, ProductId, boolean, bounded, some};
-use super::photo_form::{Base64, Form, PhotoJson, PhotoMultipart, Submitted, pixel_box};
+use super::photo_form::{Base64, Form, PhotoJson, PhotoMultipart, Submitted, area};
 use super::problem::{Kind, Problem};
 use super::state::App;
 use crate::catalog::validate_id;
 use crate::filter::Filter;
-use crate::photo::PixelBox;
+use crate::photo::Area;
 use crate::service::{PhotoInput, PhotoSource, SimilarTo};
 use crate::similar::{GroupBy, MAX_LIMIT, SimilarPage, SimilarParams, Weights};
 use axum::extract::State;
@@ -54,9 +54,9 @@ pub(super) struct QueryOptions {
 #[derive(Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct BoxParam {
-    /// The part to look at: `x1,y1,x2,y2` in pixels of the upright photo; one in the body wins.
+    /// The part to look at: `x1,y1,x2,y2` in pixels of the upright photo, or in shares of its sides (0 to 1); one in the body wins.
     #[serde(rename = "box")]
-    #[param(pattern = "^\\d{1,9},\\d{1,9},\\d{1,9},\\d{1,9}$")]
+    #[param(pattern = "^[0-9.]{1,12}(,[0-9.]{1,12}){3}$")]
     area: Option<String>,
 }
 
@@ -77,7 +77,7 @@ pub(super) struct SimilarJson {
     /// The part of the photo to look at: `[x1, y1, x2, y2]` in pixels of the upright photo.
     #[serde(default, rename = "box", deserialize_with = "some")]
     #[schema(value_type = Vec<u32>, required = false, min_items = 4, max_items = 4)]
-    area: Option<PixelBox>,
+    area: Option<Area>,
     /// Stored products: what is similar to all of them.
     #[serde(default, deserialize_with = "some")]
     #[schema(value_type = Vec<String>, required = false, min_items = 1, max_items = 10)]
@@ -158,11 +158,11 @@ pub(super) async fn similar_to_product(
 pub(super) async fn similar(
     State(app): State<App>,
     Params(options): Params<QueryOptions>,
-    Params(area): Params<BoxParam>,
+    Params(boxed): Params<BoxParam>,
     submitted: Submitted<SimilarJson>,
 ) -> Result<axum::Json<SimilarPage>, Problem> {
     let mut params = options.checked()?;
-    let area = pixel_box(area.area.as_deref())?;
+    let area = area(boxed.area.as_deref())?;
     let mut to = match submitted.form {
         Form::Json(json) => json.into_query(&mut params, app.limits.photo_bytes)?,
         Form::Photo(bytes, crop) => SimilarTo::Photo(PhotoInput { source: PhotoSource::Bytes(bytes), crop }),

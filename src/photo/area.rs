@@ -49,9 +49,10 @@ impl fmt::Display for PixelBox {
     }
 }
 
-/// A part of a photo as it is asked for, before the photo's size is known. Written as four numbers with commas between: whole
-/// ones are pixels, others shares.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A part of a photo as it is asked for, before the photo's size is known. Written as numbers with commas between, in JSON as a
+/// list: those from 0 to 1 are shares of the photo's sides, whole ones beyond are pixels, however they are spelled.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "[f64; 4]")]
 pub enum Area {
     /// In pixels.
     Pixels(PixelBox),
@@ -88,19 +89,18 @@ impl From<PixelBox> for Area {
 impl FromStr for Area {
     type Err = ParseAreaError;
 
-    /// The upright rectangle around two or more points, `x,y,x,y,...`.
+    /// A box `x1,y1,x2,y2`, or the upright rectangle around more points, `x,y,x,y,x,y,...`.
     fn from_str(text: &str) -> Result<Self, ParseAreaError> {
-        let cells: Vec<&str> = text.split(',').map(str::trim).collect();
-        if cells.len() < 4 || !cells.len().is_multiple_of(2) {
-            return Err(ParseAreaError);
-        }
-        if let Ok(whole) = cells.iter().map(|cell| cell.parse()).collect::<Result<Vec<u32>, _>>() {
-            let [x1, y1, x2, y2] = around(&whole).ok_or(ParseAreaError)?;
-            return Ok(Self::Pixels(PixelBox { x1, y1, x2, y2 }));
-        }
-        let shares = cells.iter().map(|cell| cell.parse().ok().filter(|share| (0.0..=1.0).contains(share)));
-        let shares = shares.collect::<Option<Vec<f64>>>().ok_or(ParseAreaError)?;
-        around(&shares).map(Self::Shares).ok_or(ParseAreaError)
+        let numbers = text.split(',').map(|cell| cell.trim().parse().map_err(|_| ParseAreaError));
+        around(&numbers.collect::<Result<Vec<_>, _>>()?)
+    }
+}
+
+impl TryFrom<[f64; 4]> for Area {
+    type Error = ParseAreaError;
+
+    fn try_from(corners: [f64; 4]) -> Result<Self, ParseAreaError> {
+        around(&corners)
     }
 }
 
@@ -114,16 +114,29 @@ impl fmt::Display for Area {
     }
 }
 
-/// Left, upper, right and lower end of points; none where they lie on a line along an axis.
-fn around<T: Copy + PartialOrd>(points: &[T]) -> Option<[T; 4]> {
-    let (points, _) = points.as_chunks::<2>();
-    let first = *points.first()?;
-    let lower = |a: T, b: T| if b < a { b } else { a };
-    let higher = |a: T, b: T| if b > a { b } else { a };
-    let ends = points.iter().fold([first[0], first[1], first[0], first[1]], |[x1, y1, x2, y2], &[x, y]| {
-        [lower(x1, x), lower(y1, y), higher(x2, x), higher(y2, y)]
-    });
-    (ends[0] < ends[2] && ends[1] < ends[3]).then_some(ends)
+/// A box, or the upright rectangle around more points, `[x, y, x, y, ...]`. Whether it is one is seen when a photo is cut.
+fn around(numbers: &[f64]) -> Result<Area, ParseAreaError> {
+    let (points, rest) = numbers.as_chunks::<2>();
+    let is_number = |number: &f64| (0.0..=f64::from(u32::MAX)).contains(number);
+    if !rest.is_empty() || !numbers.iter().all(is_number) {
+        return Err(ParseAreaError);
+    }
+    let ends = match *points {
+        [] | [_] => return Err(ParseAreaError),
+        // Not in any order: who sends a width and a height is to be told.
+        [[x1, y1], [x2, y2]] => [x1, y1, x2, y2],
+        _ => points.iter().fold([f64::MAX, f64::MAX, 0.0, 0.0], |[x1, y1, x2, y2], &[x, y]| {
+            [x1.min(x), y1.min(y), x2.max(x), y2.max(y)]
+        }),
+    };
+    if numbers.iter().all(|number| *number <= 1.0) {
+        // A zero has one sign: what is the same is written the same.
+        return Ok(Area::Shares(ends.map(|end| end + 0.0)));
+    }
+    if numbers.iter().any(|number| number.fract() != 0.0) {
+        return Err(ParseAreaError);
+    }
+    Ok(Area::Pixels(ends.map(|end| end as u32).into()))
 }
 
 #[cfg(test)]
@@ -139,14 +152,17 @@ mod tests {
             Area::Shares(_) => unreachable!("{text}"),
         };
         assert_eq!(pixels("10, 20,30,50"), [10, 20, 30, 50]);
-        assert_eq!(pixels("30,20,10,50"), [10, 20, 30, 50], "corners in any order");
+        assert_eq!(pixels("30,20,10,50"), [30, 20, 10, 50], "inside out: no photo has it");
         assert_eq!(pixels("10,20,30,20,30,50,12,60"), [10, 20, 30, 60]);
-        assert_eq!("0,0,1,1".parse::<Area>().unwrap(), Area::Pixels([0, 0, 1, 1].into()));
+        assert_eq!(pixels("10.0,2e1,30,50.0"), [10, 20, 30, 50], "as tables of floats write them");
+        for whole in ["0,0,1,1", "0.0,0,1.0,1", "-0.0,0,1,0,1,1,0,1"] {
+            assert_eq!(whole.parse::<Area>().unwrap().to_string(), "0.0,0.0,1.0,1.0");
+        }
         let shares: Area = "0.25,0,0.5,1".parse().unwrap();
         assert_eq!(shares, Area::Shares([0.25, 0.0, 0.5, 1.0]));
         assert_eq!(<[u32; 4]>::from(shares.in_pixels(101, 7)), [25, 0, 51, 7]);
         for bad in
-            ["", "1,2,3", "1,2,3,4,5", "1,2,1,4", "0.5,0,0.5,1", "-1,0,2,2", "0.1,0,1.1,1", "nan,0,1,1", "10.5,0,20,30"]
+            ["", "1,2", "1,2,3", "1,2,3,4,5", "-1,0,2,2", "0.1,0,1.1,1", "nan,0,1,1", "10.5,0,20,30", "0,0,1e10,9"]
         {
             assert!(bad.parse::<Area>().is_err(), "{bad}");
         }
@@ -160,7 +176,7 @@ mod tests {
                 if let Ok(area) = text.parse::<Area>() {
                     prop_assert_eq!(area.to_string().parse::<Area>().unwrap(), area);
                     let PixelBox { x1, y1, x2, y2 } = area.in_pixels(5_000, 5_000);
-                    prop_assert!(x1 < x2 && y1 < y2 && x2 <= 5_000 && y2 <= 5_000);
+                    prop_assert!([x1, y1, x2, y2].iter().all(|end| *end <= 5_000));
                 }
             }
         }

@@ -32,7 +32,7 @@ use crate::analyzer::{Analyzed, Analyzer};
 use crate::catalog::Catalog;
 use crate::metrics::Metrics;
 use crate::model::{Model, Prediction};
-use crate::photo::{Area, Fetcher, Limits, Photo, PixelBox};
+use crate::photo::{Area, Fetcher, Limits, Photo};
 use crate::scheduler::{Lane, Scheduler, SchedulerError, Ticket};
 use bundles::Bundles;
 use bytes::Bytes;
@@ -102,7 +102,7 @@ impl Service {
     pub async fn analyze(&self, input: PhotoInput) -> Result<Analyzed, ServiceError> {
         let (bytes, crop) = self.resolve(input).await?;
         self.on_photos(Lane::Interactive, move |core, run| {
-            let photo = core.decode(&bytes, crop.map(Area::from), run)?;
+            let photo = core.decode(&bytes, crop, run)?;
             look(&core.live().analyzer, &photo, run)
         })
         .await
@@ -161,7 +161,7 @@ impl Service {
     }
 
     /// The bytes of an input, fetched if need be, and its box.
-    async fn resolve(&self, input: PhotoInput) -> Result<(Bytes, Option<PixelBox>), ServiceError> {
+    async fn resolve(&self, input: PhotoInput) -> Result<(Bytes, Option<Area>), ServiceError> {
         let bytes = match input.source {
             PhotoSource::Bytes(bytes) => bytes,
             PhotoSource::Url(url) => self.fetcher.fetch(&url).await?,

@@ -87,7 +87,7 @@ impl Service {
         tracing::info!(version = model.version(), engine, %precision, reason, "model loaded");
         let follower = follow::Follower::open(&dir, settings, index, Analyzer::new(model), &catalog)?;
         let (second, loaded) = (Mutex::new(None), Mutex::new(None));
-        let (limits, uploads) = (config.limits, Uploads::new(config.photos.threads));
+        let (limits, uploads) = (config.limits, Uploads::new(config.photos.threads, config.writes.queue));
         let core = Arc::new(Core { catalog, follower, limits, second, loaded, uploads, pace: Pace::default() });
         // Places of its own: a job that waits for slow hosts keeps no shopper's photo out.
         let jobs_fetcher =

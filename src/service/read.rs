@@ -6,7 +6,6 @@ use super::{
 };
 use crate::catalog::{self, CatalogError, Product, StoredImage, facets};
 use crate::filter::{Facets, Filter};
-use crate::photo::Area;
 use crate::scheduler::Lane;
 use crate::similar::{self, SimilarPage, SimilarParams, SimilarQuery, Source};
 use base64::Engine as _;
@@ -131,7 +130,7 @@ impl Service {
         let wants_facets = query.compares_facets();
         let (bytes, crop) = self.resolve(input).await?;
         self.on_photos(Lane::Interactive, move |core, run| {
-            let photo = core.decode(&bytes, crop.map(Area::from), run)?;
+            let photo = core.decode(&bytes, crop, run)?;
             if !wants_facets {
                 let embedding = super::predict(&live.analyzer, &photo, run)?.embedding;
                 return Ok(Source::Photo { embedding, facets: Facets::default() });

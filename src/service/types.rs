@@ -3,7 +3,7 @@
 use crate::analyzer::Analysis;
 use crate::attributes::Attribute;
 use crate::catalog::{Image, Product, effective_attributes};
-use crate::photo::PixelBox;
+use crate::photo::Area;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -33,8 +33,8 @@ pub enum PhotoSource {
 pub struct PhotoInput {
     /// Where it comes from.
     pub source: PhotoSource,
-    /// The part to look at, in pixels of the upright photo; all of it when `None`.
-    pub crop: Option<PixelBox>,
+    /// The part to look at; all of it when `None`.
+    pub crop: Option<Area>,
 }
 
 /// A product as answers show it.

@@ -11,10 +11,11 @@ use crate::scheduler::{Lane, SchedulerError};
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tokio::sync::Notify;
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, oneshot};
 
 /// Digits of a photo's hash that name an image which the client did not name.
 const HASH_ID_DIGITS: usize = 16;
@@ -73,24 +74,45 @@ struct Upload {
     bytes: Bytes,
     seen: Seen,
     once: Option<IdempotencyKey>,
-    /// Once it is stored, or refused.
-    outcome: Mutex<Option<Result<Reply, ServiceError>>>,
+    /// Whoever waits for it, until it is answered.
+    caller: Mutex<Option<oneshot::Sender<Result<Reply, ServiceError>>>>,
 }
 
-/// Uploads that wait to be stored. Each asks for a turn of the writer, and the first to have one stores those that wait.
+impl Upload {
+    fn answer(&self, outcome: Result<Reply, ServiceError>) {
+        if let Some(caller) = lock(&self.caller).take() {
+            // It may have gone meanwhile: nobody to tell.
+            let _ = caller.send(outcome);
+        }
+    }
+}
+
+/// Uploads that wait to be stored. One of them asks for a turn of the writer, in which those are stored that wait by then;
+/// when it is answered, or goes, the next does.
 pub(super) struct Uploads {
     waiting: Mutex<VecDeque<Arc<Upload>>>,
+    /// Whose turn it is to ask for a turn.
+    asks: tokio::sync::Mutex<()>,
     /// That are to be looked at before they wait here.
     coming: AtomicUsize,
-    /// Wakes those that wait for others when it may be time.
+    /// Wakes the one that waits for others when it may be time.
     changed: Notify,
     /// Threads that look at photos.
     looking: usize,
+    /// How many may wait.
+    limit: usize,
 }
 
 impl Uploads {
-    pub(super) fn new(looking: usize) -> Self {
-        Self { waiting: Mutex::default(), coming: AtomicUsize::new(0), changed: Notify::new(), looking }
+    pub(super) fn new(looking: usize, limit: usize) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            asks: tokio::sync::Mutex::default(),
+            coming: AtomicUsize::new(0),
+            changed: Notify::new(),
+            looking,
+            limit,
+        }
     }
 
     fn coming(&self) -> Coming<'_> {
@@ -115,13 +137,21 @@ impl Uploads {
         let _ = tokio::time::timeout(GATHERED_FOR, gathered).await;
     }
 
-    fn is_waiting(&self, upload: &Arc<Upload>) -> bool {
-        lock(&self.waiting).iter().any(|other| Arc::ptr_eq(other, upload))
+    /// # Errors
+    /// When as many wait as may.
+    fn push(&self, upload: Upload) -> Result<Waits<'_>, SchedulerError> {
+        let mut waiting = lock(&self.waiting);
+        if waiting.len() >= self.limit {
+            return Err(SchedulerError::Full { waiting: waiting.len(), retry_after_s: 1 });
+        }
+        let upload = Arc::new(upload);
+        waiting.push_back(Arc::clone(&upload));
+        Ok(Waits(self, upload))
     }
 
-    fn take(&self) -> Vec<Arc<Upload>> {
+    fn take(&self, at_most: usize) -> Vec<Arc<Upload>> {
         let mut waiting = lock(&self.waiting);
-        let count = waiting.len().min(STORED_AT_ONCE);
+        let count = waiting.len().min(at_most);
         waiting.drain(..count).collect()
     }
 }
@@ -138,14 +168,6 @@ impl Drop for Coming<'_> {
 
 /// An upload that goes with whoever waits for it, unless its write has started.
 struct Waits<'a>(&'a Uploads, Arc<Upload>);
-
-impl<'a> Waits<'a> {
-    fn new(uploads: &'a Uploads, upload: Upload) -> Self {
-        let upload = Arc::new(upload);
-        lock(&uploads.waiting).push_back(Arc::clone(&upload));
-        Self(uploads, upload)
-    }
-}
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
@@ -170,20 +192,60 @@ impl Service {
             return Ok(reply);
         }
         let (bytes, area) = self.resolve(input).await?;
-        let area = area.map(Area::from);
         looked_at(|| async {
             let coming = self.core.uploads.coming();
             let seen = self.look_to_store(bytes.clone(), area).await?;
             let (product_id, image_id) = (product_id.to_owned(), image_id.clone());
-            let (bytes, once, outcome) = (bytes.clone(), once.clone(), Mutex::default());
-            let upload = Upload { product_id, image_id, bytes, seen, once, outcome };
-            let waits = Waits::new(&self.core.uploads, upload);
+            let (bytes, once) = (bytes.clone(), once.clone());
+            let (caller, answer) = oneshot::channel();
+            let caller = Mutex::new(Some(caller));
+            let waits = self.core.uploads.push(Upload { product_id, image_id, bytes, seen, once, caller })?;
             drop(coming);
-            self.core.uploads.gathered().await;
-            let upload = Arc::clone(&waits.1);
-            self.run(&self.writes, Lane::Interactive, false, move |core, run| core.store_upload(&upload, run)).await
+            let stored = self.stored(answer).await;
+            drop(waits);
+            stored
         })
         .await
+    }
+
+    /// Waits until an upload is answered; asks for a turn of the writer where no other does.
+    async fn stored(&self, mut answer: oneshot::Receiver<Result<Reply, ServiceError>>) -> Result<Reply, ServiceError> {
+        let (uploads, since) = (&self.core.uploads, Instant::now());
+        // What is dropped unanswered was under way when the work panicked twice.
+        let lost = |_| Err(SchedulerError::Panicked.into());
+        let asks = tokio::select! {
+            biased;
+            answered = &mut answer => {
+                self.metrics.stage("gather", since.elapsed());
+                return answered.unwrap_or_else(lost);
+            }
+            asks = uploads.asks.lock() => asks,
+        };
+        uploads.gathered().await;
+        self.metrics.stage("gather", since.elapsed());
+        loop {
+            let turn = self.run(&self.writes, Lane::Interactive, false, |core, run| {
+                core.store_uploads(&core.uploads.take(STORED_AT_ONCE), run);
+                Ok(())
+            });
+            match turn.await {
+                Ok(()) => {}
+                // The writer has no time: not for those behind, either.
+                Err(ServiceError::Scheduler(error)) => {
+                    let left = uploads.take(usize::MAX);
+                    left.iter().for_each(|upload| upload.answer(Err(error.clone().into())));
+                    drop(asks);
+                    return answer.await.unwrap_or_else(lost);
+                }
+                Err(error) => return Err(error),
+            }
+            match answer.try_recv() {
+                Ok(answered) => return answered,
+                Err(oneshot::error::TryRecvError::Closed) => return Err(SchedulerError::Panicked.into()),
+                // Behind as many others as are stored at once.
+                Err(oneshot::error::TryRecvError::Empty) => {}
+            }
+        }
     }
 
     /// What can be answered before a photo is looked at: a repeated request, or an unknown product.
@@ -225,16 +287,38 @@ impl Service {
 }
 
 impl Core {
-    /// Stores an upload in the writer's turn, with those that wait, unless it was stored with another.
-    fn store_upload(&self, upload: &Arc<Upload>, run: &mut Run<'_>) -> Result<Reply, ServiceError> {
-        while self.uploads.is_waiting(upload) {
-            self.store_uploads(&self.uploads.take(), run);
+    /// Stores uploads in the writer's turn, and answers them.
+    fn store_uploads(&self, uploads: &[Arc<Upload>], run: &mut Run<'_>) {
+        let (mut left, mut at_once) = (uploads, uploads.len());
+        while !left.is_empty() {
+            let (now, later) = left.split_at(at_once.min(left.len()));
+            match self.try_uploads(now, run) {
+                Ok(outcomes) => now.iter().zip(outcomes).for_each(|(upload, outcome)| upload.answer(outcome)),
+                Err(ServiceError::Catalog(CatalogError::Busy { waited })) => {
+                    return left.iter().for_each(|upload| upload.answer(Err(CatalogError::Busy { waited }.into())));
+                }
+                Err(ServiceError::Catalog(CatalogError::StorageFull)) => {
+                    return left.iter().for_each(|upload| upload.answer(Err(CatalogError::StorageFull.into())));
+                }
+                Err(error) => match now {
+                    [alone] => alone.answer(Err(error)),
+                    // Each by itself: one of them may be at fault, and who is told that it failed is told why.
+                    _ => {
+                        tracing::warn!(%error, uploads = now.len(), "uploads not stored together; storing each alone");
+                        at_once = 1;
+                        continue;
+                    }
+                },
+            }
+            left = later;
         }
-        // There is one writer: what was taken and has no outcome was under way when the work panicked.
-        lock(&upload.outcome).take().unwrap_or_else(|| Err(SchedulerError::Panicked.into()))
     }
 
-    fn store_uploads(&self, uploads: &[Arc<Upload>], run: &mut Run<'_>) {
+    fn try_uploads(
+        &self,
+        uploads: &[Arc<Upload>],
+        run: &mut Run<'_>,
+    ) -> Result<Vec<Result<Reply, ServiceError>>, ServiceError> {
         let store = |tx: &mut Tx<'_>, upload: &Arc<Upload>, photo| {
             let once = tx.once(upload.once.as_ref(), |tx| {
                 let before = tx.product(&upload.product_id)?;
@@ -244,16 +328,9 @@ impl Core {
             })?;
             Ok(Reply::from(once))
         };
-        match (self.store_photos(uploads, |upload| &upload.bytes, store, run), uploads) {
-            (Ok(outcomes), _) => {
-                for (upload, outcome) in uploads.iter().zip(outcomes) {
-                    *lock(&upload.outcome) = Some(outcome);
-                }
-            }
-            (Err(error), [upload]) => *lock(&upload.outcome) = Some(Err(error)),
-            // Each by itself: who is told that it failed is told why.
-            (Err(_), uploads) => uploads.chunks(1).for_each(|alone| self.store_uploads(alone, run)),
-        }
+        // A panic is one upload's too.
+        let stored = AssertUnwindSafe(|| self.store_photos(uploads, |upload| &upload.bytes, store, run));
+        catch_unwind(stored).unwrap_or_else(|_| Err(SchedulerError::Panicked.into()))
     }
 
     /// Stores what came with photos in one transaction, each all or nothing by itself; gives what came of each.
@@ -292,5 +369,51 @@ where
             Err(ServiceError::Catalog(CatalogError::OtherModel { .. })) if looks < MAX_LOOKS => looks += 1,
             done => return done,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::catalog::tests::analysis;
+    use futures_util::FutureExt;
+
+    fn upload(name: &str) -> (Upload, oneshot::Receiver<Result<Reply, ServiceError>>) {
+        let (caller, answer) = oneshot::channel();
+        let seen = Seen::before((analysis(b"1", "v1", "dress", 0.9), Vec::new(), String::new()), None);
+        let (product_id, bytes, caller) = (name.to_owned(), Bytes::new(), Mutex::new(Some(caller)));
+        (Upload { product_id, image_id: None, bytes, seen, once: None, caller }, answer)
+    }
+
+    #[tokio::test]
+    async fn an_upload_waits_only_while_more_come_than_are_looked_at() {
+        let uploads = Uploads::new(2, 100);
+        let (two, third) = ([uploads.coming(), uploads.coming()], uploads.coming());
+        assert!(uploads.gathered().now_or_never().is_none(), "one waits for a core");
+        drop(third);
+        assert!(uploads.gathered().now_or_never().is_some());
+        let third = uploads.coming();
+        let mut waits = std::pin::pin!(uploads.gathered());
+        assert!(waits.as_mut().now_or_never().is_none());
+        drop(third);
+        assert!(waits.now_or_never().is_some(), "it is woken");
+        let _more = [uploads.coming(), uploads.coming()];
+        let waiting: Vec<_> = (0..STORED_AT_ONCE).map(|_| uploads.push(upload("p").0).unwrap()).collect();
+        assert!(uploads.gathered().now_or_never().is_some(), "there are enough");
+        drop((waiting, two));
+    }
+
+    #[test]
+    fn uploads_are_taken_in_order_and_go_with_their_callers() {
+        let uploads = Uploads::new(2, 3);
+        let push = |name| uploads.push(upload(name).0);
+        let (first, second, third) = (push("1").unwrap(), push("2").unwrap(), push("3").unwrap());
+        assert!(matches!(push("4"), Err(SchedulerError::Full { waiting: 3, .. })));
+        drop(second);
+        let names = |taken: Vec<Arc<Upload>>| taken.iter().map(|u| u.product_id.clone()).collect::<Vec<_>>();
+        assert_eq!((names(uploads.take(1)), names(uploads.take(9))), (vec!["1".to_owned()], vec!["3".to_owned()]));
+        drop((first, third));
+        assert_eq!(names(uploads.take(9)), [""; 0]);
     }
 }

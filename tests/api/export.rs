@@ -18,8 +18,11 @@ async fn corrections_come_out_with_their_photos_while_the_server_runs() {
         server.product(id).await;
         json(server.post_photo(&format!("/v1/products/{id}/images"), photo(Png, seed)), 201).await;
     }
-    let part = server.post_photo("/v1/products/right/images?box=50,40,190,280", photo(Png, 1));
-    json(part, 201).await;
+    // Two parts of one photo, of one name in two products.
+    for (id, area) in [("right", "50,40,190,280"), ("wrong", "0,0,100,320")] {
+        let part = server.put(&format!("/v1/products/{id}/images/part?box={area}")).header("content-type", "image/png");
+        json(part.body(photo(Png, 1)), 201).await;
+    }
     let patch = |id: &str| server.request(Method::PATCH, &format!("/v1/products/{id}/attributes"));
     json(patch("right").json(&object!({"pattern": "solid"})), 200).await;
     json(patch("wrong").json(&object!({"category": "tshirts", "pattern": "striped", "neckline": null})), 200).await;
@@ -43,12 +46,19 @@ async fn corrections_come_out_with_their_photos_while_the_server_runs() {
     let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
     assert_eq!(
         rows.iter().map(|r| (r[1], r[4], r[5])).collect::<Vec<_>>(),
-        [("right", "", "solid"), ("right", "", "solid"), ("wrong", "tshirts", "striped")]
+        [
+            ("right", "", "solid"),
+            ("right", "", "solid"),
+            ("wrong", "tshirts", "striped"),
+            ("wrong", "tshirts", "striped")
+        ]
     );
     assert_eq!(fs::read(set.join(rows[2][0])).unwrap(), photo(Png, 2));
     // Of a part, what was looked at.
-    assert_eq!(image::open(set.join(rows[1][0])).unwrap().into_rgb8().dimensions(), (140, 240));
-    assert_eq!(fs::read_dir(set.join("photos")).unwrap().count(), 3);
+    for (row, size) in [(1, (140, 240)), (3, (100, 320))] {
+        assert_eq!(image::open(set.join(rows[row][0])).unwrap().into_rgb8().dimensions(), size);
+    }
+    assert_eq!(fs::read_dir(set.join("photos")).unwrap().count(), 4);
     // A set that is there is never written over.
     let second = export();
     assert_eq!(second.status.code(), Some(2));

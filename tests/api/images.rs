@@ -114,8 +114,33 @@ async fn of_uploads_that_are_stored_together_each_has_its_own_answer() {
         statuses.sort_unstable();
         assert_eq!(statuses, [201, 409], "{pair:?}");
     }
+    // The same request twice is stored once.
+    let again = || server.put("/v1/products/p/images/again").header("idempotency-key", "again").body(jpeg()).send();
+    let (first, second) = tokio::join!(again(), again());
+    let replayed = [first, second].map(|answer| {
+        let answer = answer.unwrap();
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        answer.headers().contains_key("idempotency-replayed")
+    });
+    assert_eq!(replayed.iter().filter(|replayed| **replayed).count(), 1);
     for (path, status) in outcomes {
         let there = server.get(&path).send().await.unwrap().status().is_success();
         assert_eq!(there, status == StatusCode::CREATED, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_photos_cannot_be_written_every_upload_is_told() {
+    let Some(server) = start().await else { return };
+    server.product("p").await;
+    let (staging, aside) = (server.data().join("photos/tmp"), server.data().join("aside"));
+    std::fs::rename(&staging, &aside).unwrap();
+    let put = |n: u8| server.put(&format!("/v1/products/p/images/{n}")).body(photo(ImageFormat::Png, n)).send();
+    for answer in join_all((0..6).map(put)).await {
+        assert_eq!(answer.unwrap().status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    std::fs::rename(&aside, &staging).unwrap();
+    for answer in join_all((0..6).map(put)).await {
+        assert_eq!(answer.unwrap().status(), StatusCode::CREATED);
     }
 }

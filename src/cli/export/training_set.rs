@@ -40,7 +40,11 @@ pub(super) fn run(args: &TrainingSetArgs) -> Result<(), CliError> {
         done.photos,
         done.products,
         done.names.into_iter().collect::<Vec<_>>().join(", "),
-        if done.missing == 0 { String::new() } else { format!("; {} photos were gone meanwhile", done.missing) }
+        if done.missing == 0 {
+            String::new()
+        } else {
+            format!("; {} photos were gone meanwhile, or cannot be read", done.missing)
+        }
     );
     Ok(())
 }
@@ -127,18 +131,29 @@ fn each_product(
     }
 }
 
-/// Copies a photo, or what was looked at of it; its name below the set, or `None` when the server has deleted it meanwhile.
+/// Copies a photo, or what was looked at of it; its name below the set, or `None` when the server has deleted it meanwhile, or it
+/// cannot be read.
 fn photo(reader: &CatalogReader, staged: &Path, product_id: &str, image: &Image) -> Result<Option<String>, CliError> {
     let Image { image_id, analysis: Analysis { sha256, area, .. }, .. } = image;
     let media = reader.content_type(product_id, image_id).map_err(store)?;
     let (Some(media), Some(mut bytes)) = (media, reader.photo_bytes(sha256).map_err(store)?) else { return Ok(None) };
-    let extension = if area.is_some() { "png" } else { extension(&media) };
-    let name = format!("photos/{sha256}-{}.{extension}", slug(image_id));
+    let name = match *area {
+        None => format!("photos/{sha256}-{}.{}", slug(image_id), extension(&media)),
+        Some(area) => {
+            // Not the photo with a box beside it: training would have to cut it as the service does.
+            match part(&bytes, area) {
+                Ok(png) => bytes = png,
+                Err(error) => {
+                    tracing::warn!(product_id, image_id, error, "photo left out");
+                    return Ok(None);
+                }
+            }
+            // Parts of a photo may have one name, in several products.
+            let PixelBox { x1, y1, x2, y2 } = area;
+            format!("photos/{sha256}-{x1}-{y1}-{x2}-{y2}-{}.png", slug(image_id))
+        }
+    };
     let path = staged.join(&name);
-    if let Some(area) = *area {
-        // Not the photo with a box beside it: training would have to cut it as the service does.
-        bytes = part(&bytes, area).map_err(|detail| CliError::Table { path: path.clone(), detail })?;
-    }
     let written = File::create(&path).and_then(|mut file| file.write_all(&bytes));
     written.map_err(CliError::io("write", &path))?;
     Ok(Some(name))
@@ -147,7 +162,14 @@ fn photo(reader: &CatalogReader, staged: &Path, product_id: &str, image: &Image)
 /// A part of a photo as PNG.
 fn part(bytes: &[u8], area: PixelBox) -> Result<Vec<u8>, String> {
     // The server took it, by limits of its own.
-    let limits = Limits { body_bytes: usize::MAX, pixels: u64::MAX, decode_bytes: u64::MAX, ..Limits::default() };
+    let limits = Limits {
+        body_bytes: usize::MAX,
+        pixels: u64::MAX,
+        side: u32::MAX,
+        min_side: 1,
+        decode_bytes: u64::MAX,
+        frames: u32::MAX,
+    };
     let photo = Photo::decode(bytes, &limits).and_then(|photo| photo.crop(area)).map_err(|e| e.to_string())?;
     let mut png = Cursor::new(Vec::new());
     photo.rgb().write_to(&mut png, ImageFormat::Png).map_err(|e| e.to_string())?;

@@ -1,11 +1,8 @@
 //! Columns of a manifest: which name means which field, and what a cell of it may hold.
 
-use crate::catalog::Metadata;
+use crate::catalog::{Metadata, PRODUCT_SET_TAG};
 use crate::photo::{Area, ParseAreaError};
 use std::collections::BTreeMap;
-
-/// Begins the tag of a product that is in a set of Google's Product Search; its id follows.
-const PRODUCT_SET: &str = "product-set:";
 
 /// What a column holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,15 +88,15 @@ impl Column {
     }
 
     /// The columns of a file for Google's Product Search, which has no head.
-    pub(super) const GOOGLE: [Option<Self>; 8] = [
-        Some(Self::ImageUri),
-        Some(Self::ImageId),
-        Some(Self::ProductSet),
-        Some(Self::ProductId),
-        Some(Self::Category),
-        Some(Self::Title),
-        Some(Self::Labels),
-        Some(Self::Area),
+    pub(super) const GOOGLE: [Self; 8] = [
+        Self::ImageUri,
+        Self::ImageId,
+        Self::ProductSet,
+        Self::ProductId,
+        Self::Category,
+        Self::Title,
+        Self::Labels,
+        Self::Area,
     ];
 
     /// Writes `cell` (trimmed, not blank) into `metadata`; ids and the photo's place are not metadata.
@@ -119,7 +116,7 @@ impl Column {
             Self::Popularity => metadata.popularity = Some(popularity(cell)?),
             Self::InStock => metadata.in_stock = Some(truth(cell)?),
             Self::Tags => add_tags(metadata, cell.split(['|', ';']).map(|tag| tag.trim().to_owned())),
-            Self::ProductSet => add_tags(metadata, [format!("{PRODUCT_SET}{cell}")]),
+            Self::ProductSet => add_tags(metadata, [format!("{PRODUCT_SET_TAG}{cell}")]),
             Self::Attribute(name) => {
                 metadata.attributes.get_or_insert_with(BTreeMap::new).insert(name.clone(), cell.to_owned());
             }

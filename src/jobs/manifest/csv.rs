@@ -27,7 +27,7 @@ impl<R: BufRead> Records<R> {
             Ok((columns, ignored)) => Ok(Self { reader, columns, optional: 0, ignored, first: None }),
             Err(_) if is_google(&first) => Ok(Self {
                 reader,
-                columns: Column::GOOGLE.to_vec(),
+                columns: Column::GOOGLE.map(Some).into(),
                 optional: Column::GOOGLE.len() - GOOGLE_LEAST,
                 ignored: Vec::new(),
                 first: Some(first),
