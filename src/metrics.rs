@@ -51,6 +51,12 @@ struct OutcomeLabel {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WebhookLabel {
+    webhook: String,
+    state: &'static str,
+}
+
 tokio::task_local! {
     /// Stages of the request that the task answers, each with its summed time.
     static STAGES: RefCell<Vec<(&'static str, Duration)>>;
@@ -80,6 +86,7 @@ struct Inner {
     queue: Family<QueueLabel, Gauge>,
     work: Family<WorkLabel, Counter>,
     webhooks: Family<OutcomeLabel, Counter>,
+    webhook_changes: Family<WebhookLabel, Gauge>,
     products: Gauge,
     images: Gauge,
     seq: Gauge,
@@ -108,6 +115,12 @@ impl Default for Metrics {
         registry.register("work", "Pieces of work by what became of them", work.clone());
         let webhooks = Family::default();
         registry.register("webhook_attempts", "Changes sent to webhooks by what became of them", webhooks.clone());
+        let webhook_changes = Family::default();
+        registry.register(
+            "webhook_changes",
+            "Changes that a webhook is behind the log, that wait to be sent again, and that were given up",
+            webhook_changes.clone(),
+        );
         let (products, images, seq) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register("products", "Products in the store", products.clone());
         registry.register("images", "Images in the store", images.clone());
@@ -121,6 +134,7 @@ impl Default for Metrics {
             queue,
             work,
             webhooks,
+            webhook_changes,
             products,
             images,
             seq,
@@ -129,8 +143,8 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Records how long one stage took: `receive`, `wait`, `decode`, `resize`, `infer`, `mask`, `color`, `stage`, `commit`,
-    /// `search`.
+    /// Records how long one stage took: `receive`, `wait`, `decode`, `resize`, `infer`, `mask`, `color`, `gather`, `stage`,
+    /// `commit`, `search`.
     pub fn stage(&self, stage: &'static str, took: Duration) {
         self.0.stage_seconds.get_or_create(&StageLabel { stage }).observe(took.as_secs_f64());
         // Outside of a request (imports, re-analysis) there is nobody to tell.
@@ -141,6 +155,17 @@ impl Metrics {
                 None => stages.push((stage, took)),
             }
         });
+    }
+
+    /// Sets how far webhooks are: of each its id, and how many changes it is behind, wait and were given up. Others are forgotten.
+    pub fn webhook_changes(&self, webhooks: impl IntoIterator<Item = (String, [u64; 3])>) {
+        self.0.webhook_changes.clear();
+        for (webhook, counts) in webhooks {
+            for (state, count) in ["behind", "waiting", "dead"].into_iter().zip(counts) {
+                let label = WebhookLabel { webhook: webhook.clone(), state };
+                self.0.webhook_changes.get_or_create(&label).set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
     }
 
     /// Sets what became of the pieces of work of one queue.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Migrations in order; the n-th leads to version n, kept in `PRAGMA user_version`.
-const MIGRATIONS: &[&str] = &[
+pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_catalog.sql"),
     include_str!("migrations/0002_versions.sql"),
     include_str!("migrations/0003_feed.sql"),

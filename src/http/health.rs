@@ -57,7 +57,15 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Response, Problem> {
 pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
     // A full queue is what one wants to see here: the figures of the store may be those of the last scrape then.
     match app.service.status().await {
-        Ok(status) => app.metrics.store(status.products, status.images, status.seq),
+        Ok(status) => {
+            app.metrics.store(status.products, status.images, status.seq);
+            match app.service.webhooks().await {
+                Ok(list) => app.metrics.webhook_changes(list.items.into_iter().map(|webhook| {
+                    (webhook.id, [status.seq.saturating_sub(webhook.cursor), webhook.waiting, webhook.dead])
+                })),
+                Err(error) => tracing::warn!(%error, "no figures of webhooks"),
+            }
+        }
         Err(error) => tracing::warn!(%error, "no figures of the store"),
     }
     for (queue, counts) in app.service.queues() {

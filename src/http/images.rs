@@ -4,7 +4,7 @@ use super::analyze::{AnalysisView, Include, include, view};
 use super::conditional::{json_or_304, tagged};
 use super::extract::{ImageId, Once, Params, ProductId, bounded};
 use super::idempotency::answer;
-use super::photo_form::{PhotoJson, PhotoMultipart, Submitted};
+use super::photo_form::{BoxParam, PhotoJson, PhotoMultipart, Submitted};
 use super::problem::Problem;
 use super::state::App;
 use crate::catalog::Image;
@@ -18,15 +18,6 @@ use utoipa::IntoParams;
 
 /// Long side of thumbnails, in pixels.
 const SIZES: std::ops::RangeInclusive<u32> = 16..=2_048;
-
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct UploadParams {
-    /// The part that is the image: `x1,y1,x2,y2` in pixels of the upright photo, or in shares of its sides (0 to 1); one in the body wins.
-    #[serde(rename = "box")]
-    #[param(pattern = "^[0-9.]{1,12}(,[0-9.]{1,12}){3}$")]
-    area: Option<String>,
-}
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -44,7 +35,7 @@ pub(super) struct PhotoParams {
 /// Named by the first 16 hex digits of its SHA-256, and its `box`. Answers with what is seen on it, once it can be found.
 #[utoipa::path(
     post, path = "/v1/products/{product_id}/images", tag = "photos", operation_id = "post_image",
-    params(UploadParams),
+    params(BoxParam),
     request_body(description = "The photo; its bytes decide what it is", content(
         (PhotoJson = "application/json"), (PhotoMultipart = "multipart/form-data"),
         ("image/*"), ("application/octet-stream")
@@ -62,11 +53,11 @@ pub(super) struct PhotoParams {
 pub(super) async fn post_image(
     State(app): State<App>,
     ProductId(product_id): ProductId,
-    Params(params): Params<UploadParams>,
+    Params(boxed): Params<BoxParam>,
     submitted: Submitted<PhotoJson>,
 ) -> Result<Response, Problem> {
     let Submitted { form, once, _body } = submitted;
-    let input = form.into_input(params.area.as_deref(), app.limits.photo_bytes)?;
+    let input = form.into_input(boxed.area.as_deref(), app.limits.photo_bytes)?;
     let reply = app.service.put_image(&product_id, None, input, once).await?;
     let location = reply.created.then(|| location(&product_id, &reply.body)).flatten();
     let mut response = answer(reply);
@@ -93,7 +84,7 @@ fn location(product_id: &str, body: &[u8]) -> Option<HeaderValue> {
 /// Replaces an image of the same id. Answers with what is seen on it, once it can be found.
 #[utoipa::path(
     put, path = "/v1/products/{product_id}/images/{image_id}", tag = "photos", operation_id = "put_image",
-    params(UploadParams),
+    params(BoxParam),
     request_body(description = "The photo; its bytes decide what it is", content(
         (PhotoJson = "application/json"), (PhotoMultipart = "multipart/form-data"),
         ("image/*"), ("application/octet-stream")
@@ -108,11 +99,11 @@ fn location(product_id: &str, body: &[u8]) -> Option<HeaderValue> {
 pub(super) async fn put_image(
     State(app): State<App>,
     id: ImageId,
-    Params(params): Params<UploadParams>,
+    Params(boxed): Params<BoxParam>,
     submitted: Submitted<PhotoJson>,
 ) -> Result<Response, Problem> {
     let Submitted { form, once, _body } = submitted;
-    let input = form.into_input(params.area.as_deref(), app.limits.photo_bytes)?;
+    let input = form.into_input(boxed.area.as_deref(), app.limits.photo_bytes)?;
     Ok(answer(app.service.put_image(&id.product_id, Some(id.image_id), input, once).await?))
 }
 

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use sha2::{Digest, Sha256};
 use std::fmt;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// What the photo routes read, as 415 names it.
 const EXPECTED: &str = "image/*, application/octet-stream, multipart/form-data or application/json";
@@ -107,6 +107,15 @@ pub(super) struct PhotoMultipart {
     #[serde(rename = "box")]
     #[schema(value_type = String, required = false, pattern = "^[0-9.]{1,12}(,[0-9.]{1,12}){3}$")]
     area: String,
+}
+
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct BoxParam {
+    /// The part to look at: `x1,y1,x2,y2` in pixels of the upright photo, or in shares of its sides (0 to 1); one in the body wins.
+    #[serde(rename = "box")]
+    #[param(pattern = "^[0-9.]{1,12}(,[0-9.]{1,12}){3}$")]
+    pub(super) area: Option<String>,
 }
 
 /// A body that may carry a photo; `J` is what it is when it is JSON.

@@ -3,7 +3,7 @@
 
 use super::conditional::json_or_304;
 use super::extract::{Params, ProductId, boolean, bounded, some};
-use super::photo_form::{Base64, Form, PhotoJson, PhotoMultipart, Submitted, area};
+use super::photo_form::{Base64, BoxParam, Form, PhotoJson, PhotoMultipart, Submitted, area};
 use super::problem::{Kind, Problem};
 use super::state::App;
 use crate::catalog::validate_id;
@@ -49,15 +49,6 @@ pub(super) struct QueryOptions {
     /// Say why each item is there.
     #[param(value_type = Option<bool>)]
     explain: Option<String>,
-}
-
-#[derive(Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct BoxParam {
-    /// The part to look at: `x1,y1,x2,y2` in pixels of the upright photo, or in shares of its sides (0 to 1); one in the body wins.
-    #[serde(rename = "box")]
-    #[param(pattern = "^[0-9.]{1,12}(,[0-9.]{1,12}){3}$")]
-    area: Option<String>,
 }
 
 /// What to find similar products to, exactly one of `url`, `base64` and `product_ids`; and how. An option here wins

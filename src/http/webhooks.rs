@@ -34,7 +34,7 @@ pub(super) struct WebhookChangeJson {
     #[serde(default, deserialize_with = "some")]
     #[schema(value_type = Vec<ChangeKind>, required = false)]
     kinds: Option<Vec<ChangeKind>>,
-    /// What its owner calls it.
+    /// What its owner calls it; nothing, where it is empty.
     #[serde(default, deserialize_with = "some")]
     #[schema(value_type = String, required = false, max_length = 200)]
     description: Option<String>,

@@ -228,6 +228,8 @@ async fn what_is_not_taken_for_long_is_given_up_and_sent_again_on_request() {
     let path = format!("/v1/webhooks/{id}/deliveries");
     // One after the other, and listed.
     until(|| async { json(server.get(&format!("/v1/webhooks/{id}")), 200).await["dead"] == 2 }).await;
+    let metrics = server.get("/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains(&format!("vitrine_webhook_changes{{webhook=\"{id}\",state=\"dead\"}} 2\n")), "{metrics}");
     let dead = json(server.get(&format!("{path}?state=dead&limit=1")), 200).await;
     assert_eq!((dead["items"].as_array().unwrap().len(), &dead["items"][0]["next_at"]), (1, &Value::Null));
     let rest = json(server.get(&format!("{path}?limit=1&cursor={}", dead["next_cursor"].as_str().unwrap())), 200).await;
@@ -301,6 +303,8 @@ async fn a_receiver_that_is_down_for_a_while_misses_nothing() {
     let patch = server.request(Method::PATCH, &format!("/v1/webhooks/{id}"));
     let active = json(patch.json(&object!({"state": "active", "description": "back"})), 200).await;
     assert_eq!((&active["reason"], &active["description"]), (&Value::Null, &object!("back")));
+    let patch = server.request(Method::PATCH, &format!("/v1/webhooks/{id}"));
+    assert_eq!(json(patch.json(&object!({"description": ""})), 200).await["description"], Value::Null);
     receiver.wait_for(201).await;
 }
 

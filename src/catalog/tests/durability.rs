@@ -94,6 +94,41 @@ fn a_store_of_the_first_schema_keeps_what_it_has() {
 }
 
 #[test]
+fn a_job_under_way_goes_on_after_its_rows_could_have_boxes() {
+    let dir = tempfile::tempdir().unwrap();
+    let conn = rusqlite::Connection::open(dir.path().join(DATABASE)).unwrap();
+    super::schema::MIGRATIONS[..6].iter().for_each(|migration| conn.execute_batch(migration).unwrap());
+    conn.execute_batch(
+        "INSERT INTO jobs (job_id, state, source, is_read, total, done, failed, created_at)
+             VALUES ('j', 'running', '{}', 1, 5, 1, 1, 't');
+         INSERT INTO job_rows (job_key, row, line, product_id, image_id, uri, state) VALUES
+             (1, 1, 2, 'a', NULL, 'https://a.example/1.jpg', 1), (1, 2, 3, 'a', NULL, 'https://a.example/2.jpg', 0),
+             (1, 3, 4, 'a', 'x', 'https://a.example/1.jpg', 0), (1, 4, 5, 'a', 'x', 'https://a.example/1.jpg', 3),
+             (1, 5, 6, NULL, NULL, NULL, 4);
+         PRAGMA user_version = 6",
+    )
+    .unwrap();
+    drop(conn);
+    let catalog = Catalog::open(dir.path()).unwrap();
+    let waiting = |after| catalog.waiting_rows(1, after, 10).unwrap();
+    assert_eq!(waiting(0).iter().map(|row| (row.row, row.area)).collect::<Vec<_>>(), [(2, None), (3, None)]);
+    let add = |row, uri: &str, area: Option<&str>| {
+        let area = area.map(|area| area.parse().unwrap());
+        let (product_id, uri, metadata) = ("a".to_owned(), Some(uri.to_owned()), Metadata::default());
+        let content = Ok(RowContent { product_id, image_id: None, uri, area, metadata });
+        catalog.write(|tx| tx.add_rows(1, &[NewRow { row, line: row, content }])).unwrap();
+    };
+    // The whole photo is there already; parts of it are not, each once.
+    add(6, "https://a.example/1.jpg", None);
+    add(7, "https://a.example/1.jpg", Some("0,0,30,40"));
+    add(8, "https://a.example/1.jpg", Some("0.0,0.0,0.5,1.0"));
+    add(9, "https://a.example/1.jpg", Some("0,0,30,40"));
+    assert_eq!(waiting(3).iter().map(|row| row.row).collect::<Vec<_>>(), [7, 8]);
+    let counts = catalog.job("j").unwrap().counts;
+    assert_eq!((counts.done, counts.duplicate, counts.failed), (1, 2, 1));
+}
+
+#[test]
 fn what_is_not_a_catalog_is_refused() {
     for bytes in [&b"not a database at all, but long enough to have a header of its own"[..], &[0xff; 8192]] {
         let dir = tempfile::tempdir().unwrap();

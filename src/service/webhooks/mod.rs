@@ -300,7 +300,7 @@ impl Service {
             let WebhookPatch { url, kinds, description, is_active } = patch;
             record.url = url.unwrap_or_else(|| std::mem::take(&mut record.url));
             record.kinds = kinds.unwrap_or_else(|| std::mem::take(&mut record.kinds));
-            record.description = description.or_else(|| record.description.take());
+            record.description = description.or_else(|| record.description.take()).filter(|text| !text.is_empty());
             if let Some(is_active) = is_active {
                 record.state = if is_active { WebhookState::Active } else { WebhookState::Paused };
                 record.reason = None;
