@@ -120,7 +120,7 @@ impl CatalogError {
         }
     }
 
-    /// Whether the store failed, and not what was asked of it: the next thing asked would fail as well.
+    /// Whether the store failed, and not what was asked of it.
     pub fn is_of_the_store(&self) -> bool {
         matches!(self, Self::Io { .. } | Self::Sqlite(_) | Self::StorageFull | Self::Busy { .. } | Self::Corrupt { .. })
     }

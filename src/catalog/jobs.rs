@@ -311,13 +311,16 @@ impl Tx<'_> {
     ) -> Result<(), CatalogError> {
         let RowContent { product_id, image_id, uri, area, metadata } = content;
         let area = area.map(|area| area.to_string());
-        let inserted = self
-            .conn()
-            .prepare_cached(
+        let insert = |state: u8, on_conflict: &str| -> Result<usize, CatalogError> {
+            let sql = format!(
                 "INSERT INTO job_rows (job_key, row, line, product_id, image_id, uri, area, state)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0) ON CONFLICT DO NOTHING",
-            )?
-            .execute(params![to_i64(key), to_i64(row.row), to_i64(row.line), product_id, image_id, uri, area])?;
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) {on_conflict}"
+            );
+            let (key, line, number) = (to_i64(key), to_i64(row.line), to_i64(row.row));
+            let row = params![key, number, line, product_id, image_id, uri, area, state];
+            Ok(self.conn().prepare_cached(&sql)?.execute(row)?)
+        };
+        let inserted = insert(0, "ON CONFLICT DO NOTHING")?;
         if inserted == 0 {
             let (line, same): (i64, bool) = self
                 .conn()
@@ -331,20 +334,7 @@ impl Tx<'_> {
                 })?;
             if same {
                 counts.duplicate += 1;
-                self.conn()
-                    .prepare_cached(
-                        "INSERT INTO job_rows (job_key, row, line, product_id, image_id, uri, area, state)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 3)",
-                    )?
-                    .execute(params![
-                        to_i64(key),
-                        to_i64(row.row),
-                        to_i64(row.line),
-                        product_id,
-                        image_id,
-                        uri,
-                        area
-                    ])?;
+                insert(3, "")?;
             } else {
                 counts.failed += 1;
                 let earlier = if line > 0 { format!("line {line}") } else { "an earlier row".to_owned() };
@@ -427,11 +417,10 @@ impl Tx<'_> {
 
     /// Writes what a job says of a product into the catalog: once a job, and again where the product is gone since.
     pub fn put_job_product(&mut self, key: u64, product_id: &str) -> Result<(), CatalogError> {
-        let Some((metadata, is_written)) = self.job_product(key, product_id)? else { return Ok(()) };
+        let Some((mut metadata, is_written)) = self.job_product(key, product_id)? else { return Ok(()) };
         if is_written && super::read::is_product(self.conn(), product_id)? {
             return Ok(());
         }
-        let mut metadata = metadata;
         // A file for Google's Product Search says which sets a product is in, and nothing of its other tags.
         let are_sets = |tags: &Vec<String>| !tags.is_empty() && tags.iter().all(|tag| tag.starts_with(PRODUCT_SET_TAG));
         if metadata.tags.as_ref().is_some_and(are_sets)

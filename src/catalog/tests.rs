@@ -73,6 +73,11 @@ fn put(catalog: &Catalog, product: &str, image: &str, bytes: &[u8]) -> Result<Co
     put_seen(catalog, product, image, bytes, analysis(bytes, "v1", "dress", 0.9))
 }
 
+/// A whole photo as an image.
+fn new_image<'a>(image_id: &'a str, photo: StagedPhoto, analysis: Analysis, embedding: &'a [f32]) -> NewImage<'a> {
+    NewImage { image_id, photo, content_type: "image/jpeg", area: None, analysis, embedding, also: None }
+}
+
 /// Stores `bytes` as an image; its embedding is the axis that the first byte numbers.
 pub(crate) fn put_seen(
     catalog: &Catalog,
@@ -83,15 +88,7 @@ pub(crate) fn put_seen(
 ) -> Result<Committed<Image>, CatalogError> {
     let photo = catalog.stage_photo(bytes)?;
     let embedding = embedding(bytes.first().copied().unwrap_or_default());
-    let new = NewImage {
-        image_id: image,
-        photo,
-        content_type: "image/jpeg",
-        analysis,
-        embedding: &embedding,
-        also: None,
-        area: None,
-    };
+    let new = new_image(image, photo, analysis, &embedding);
     catalog.write(|tx| tx.put_image(product, new))
 }
 

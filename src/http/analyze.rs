@@ -1,7 +1,7 @@
 //! `POST /v1/analyze`: a photo in, its attributes and colors out; nothing is stored.
 
 use super::extract::Params;
-use super::photo_form::{PhotoJson, PhotoMultipart, Submitted};
+use super::photo_form::{BoxParam, PhotoJson, PhotoMultipart, Submitted};
 use super::problem::Problem;
 use super::state::App;
 use crate::analyzer::{Analysis, Analyzed};
@@ -21,10 +21,6 @@ pub(super) struct AnalyzeParams {
     /// Parts to add to the answer: `embedding`, `masks`, or both with a comma between.
     #[param(pattern = "^(embedding|masks)(,(embedding|masks))?$")]
     include: Option<String>,
-    /// The part to look at: `x1,y1,x2,y2` in pixels of the upright photo, or in shares of its sides (0 to 1); one in the body wins.
-    #[serde(rename = "box")]
-    #[param(pattern = "^[0-9.]{1,12}(,[0-9.]{1,12}){3}$")]
-    area: Option<String>,
 }
 
 /// What is seen on a photo, with the parts that were asked for.
@@ -70,7 +66,7 @@ pub(super) struct Include {
 /// Attributes with calibrated confidence, and the colors of the product in it. Nothing is stored.
 #[utoipa::path(
     post, path = "/v1/analyze", tag = "photos", operation_id = "analyze",
-    params(AnalyzeParams),
+    params(AnalyzeParams, BoxParam),
     request_body(description = "The photo; its bytes decide what it is", content(
         (PhotoJson = "application/json"), (PhotoMultipart = "multipart/form-data"),
         ("image/*"), ("application/octet-stream")
@@ -81,10 +77,11 @@ pub(super) struct Include {
 pub(super) async fn analyze(
     State(app): State<App>,
     Params(params): Params<AnalyzeParams>,
+    Params(boxed): Params<BoxParam>,
     submitted: Submitted<PhotoJson>,
 ) -> Result<Json<AnalysisView>, Problem> {
     let include = include(params.include.as_deref())?;
-    let input = submitted.form.into_input(params.area.as_deref(), app.limits.photo_bytes)?;
+    let input = submitted.form.into_input(boxed.area.as_deref(), app.limits.photo_bytes)?;
     let Analyzed { analysis, embedding, masks } = app.service.analyze(input).await?;
     view(analysis, include.embedding.then_some(embedding), include.masks.then_some(&masks)).map(Json)
 }

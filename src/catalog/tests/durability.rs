@@ -181,15 +181,7 @@ fn a_failed_transaction_leaves_nothing() {
     let photo = catalog.stage_photo(b"x").unwrap();
     let seen = analysis(b"x", "v1", "dress", 0.9);
     let vector = embedding(1);
-    let new = NewImage {
-        image_id: "1",
-        photo,
-        content_type: "image/png",
-        analysis: seen,
-        embedding: &vector,
-        also: None,
-        area: None,
-    };
+    let new = new_image("1", photo, seen, &vector);
     let outcome = catalog.write(|tx| {
         tx.put_image("a", new)?;
         tx.delete_product("unknown")

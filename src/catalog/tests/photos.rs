@@ -42,15 +42,7 @@ fn a_crash_between_photo_and_commit_leaves_an_orphan_that_is_swept() {
     let photo = catalog.stage_photo(b"orphan").unwrap();
     let vector = embedding(3);
     let seen = analysis(b"orphan", "v1", "dress", 0.9);
-    let new = NewImage {
-        image_id: "2",
-        photo,
-        content_type: "image/png",
-        analysis: seen,
-        embedding: &vector,
-        also: None,
-        area: None,
-    };
+    let new = new_image("2", photo, seen, &vector);
     catalog
         .write(|tx| {
             let image = tx.put_image("a", new)?;

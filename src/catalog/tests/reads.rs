@@ -75,9 +75,7 @@ fn a_part_of_a_photo_is_kept_and_is_another_image_than_the_whole() {
     let part: Option<Area> = Some("0.1,0.0,0.9,1.0".parse().unwrap());
     let photo = catalog.stage_photo(b"1").unwrap();
     let (seen, vector) = (analysis(b"1", "v1", "skirt", 0.9), embedding(3));
-    let (image_id, content_type) = ("part", "image/png");
-    let new =
-        NewImage { image_id, photo, content_type, area: part, analysis: seen.clone(), embedding: &vector, also: None };
+    let new = NewImage { area: part, ..new_image("part", photo, seen.clone(), &vector) };
     catalog.write(|tx| tx.put_image("a", new)).unwrap();
     let kept = |id: &str| catalog.image("a", id).unwrap().unwrap().area;
     assert_eq!((kept("whole"), kept("part")), (None, part));

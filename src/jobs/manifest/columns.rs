@@ -157,7 +157,7 @@ fn truth(cell: &str) -> Result<bool, String> {
 }
 
 /// Each once, in order, blanks dropped.
-pub(super) fn add_tags(metadata: &mut Metadata, added: impl IntoIterator<Item = String>) {
+fn add_tags(metadata: &mut Metadata, added: impl IntoIterator<Item = String>) {
     let tags = metadata.tags.get_or_insert_default();
     for tag in added {
         if !tag.is_empty() && !tags.contains(&tag) {

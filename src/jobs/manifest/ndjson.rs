@@ -1,6 +1,6 @@
 //! Lines of JSON: an object a line, with the fields that CSV has as columns; `tags` may be a list, `attributes` an object.
 
-use super::columns::{Column, add_tags};
+use super::columns::Column;
 use super::{Cells, Fault, MAX_ROW_BYTES, Record, Started, bad_value, too_long};
 use serde_json::{Map, Value};
 use std::io::{self, BufRead, Cursor, Read};
@@ -104,7 +104,7 @@ pub(super) fn cells(object: &Map<String, Value>, ignored: &mut Vec<String>) -> R
         match (&column, value) {
             (Column::Tags, Value::Array(tags)) => {
                 let tags = tags.iter().map(|tag| cell("tags", tag)).collect::<Result<Vec<_>, _>>()?;
-                add_tags(&mut cells.metadata, tags);
+                cells.metadata.tags.get_or_insert_default().extend(tags);
             }
             (Column::Area, Value::Array(numbers)) => {
                 let numbers = numbers.iter().map(|number| cell(name, number)).collect::<Result<Vec<_>, _>>()?;
