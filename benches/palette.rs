@@ -2,28 +2,16 @@
 //! Photos are those of `testdata/` where none are named. Times are medians over the photos, of the best of five runs each.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "common/timing.rs"]
+mod timing;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use timing::best;
 use vitrine::color::palette;
 use vitrine::mask::segment;
 use vitrine::model::{EngineConfig, Model};
 use vitrine::photo::{Limits, Photo};
-
-fn best<T>(mut work: impl FnMut() -> T) -> (T, Duration) {
-    let mut once = || {
-        let begun = Instant::now();
-        let result = work();
-        (result, begun.elapsed())
-    };
-    let mut found = once();
-    for _ in 0..4 {
-        let next = once();
-        if next.1 < found.1 {
-            found = next;
-        }
-    }
-    found
-}
 
 fn median(times: &mut [Duration]) -> f64 {
     times.sort_unstable();

@@ -3,9 +3,9 @@
 
 use crate::attributes::{self, Attribute};
 use crate::color::{self, BasicColor, ColorPrior, Colors};
-use crate::mask::{self, Masks, Steps};
+use crate::mask::{self, Masks, Steps, working};
 use crate::model::{Embedding, Model, ModelError, Prediction};
-use crate::photo::{Photo, PixelBox};
+use crate::photo::{Area, Limits, Photo, PhotoError, PixelBox};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -60,6 +60,25 @@ impl Analyzer {
     /// The model it looks with.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// The photo in `bytes`, or its part in `area`, of no more pixels than the stages look at; the same for all analyzers
+    /// with as large an input. A part is cut from all pixels.
+    ///
+    /// # Errors
+    /// As [`Photo::decode`] and [`Photo::crop`].
+    pub fn decode(&self, bytes: &[u8], area: Option<Area>, limits: &Limits) -> Result<Photo, PhotoError> {
+        match area {
+            Some(area) => Photo::decode(bytes, limits)?.crop(area),
+            None => Photo::decode_scaled(bytes, limits, self.side()),
+        }
+    }
+
+    /// The longest side of what a photo is shrunk to, pixels: what [`decode`](Self::decode) decodes it for.
+    pub fn side(&self) -> u32 {
+        let input = &self.model.manifest().input;
+        // Of twice as many pixels, the working picture of the masks is as long as ever.
+        input.width.max(input.height).max(working::LONG_SIDE / 2)
     }
 
     /// All stages, on the calling thread and one core.

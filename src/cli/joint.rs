@@ -2,6 +2,7 @@
 //! A change of a room's interface is answered here and nowhere else in `cli`.
 
 use super::CliError;
+use crate::analyzer::Analyzer;
 use crate::config::{IndexVectors, ModelConfig, ServiceSettings};
 use crate::filter::Filter;
 use crate::http::{self, AppConfig, HttpLimits, KeyRing};
@@ -91,10 +92,10 @@ pub(super) fn read_bytes(path: &Path, limit: usize) -> Result<Bytes, (&'static s
     Ok(bytes.into())
 }
 
-/// The photo at `path`, or why not.
-pub(super) fn read_photo(path: &Path, limits: &Limits) -> Result<Photo, String> {
+/// The photo at `path` as `analyzer` looks at it, or why not.
+pub(super) fn read_photo(path: &Path, analyzer: &Analyzer, limits: &Limits) -> Result<Photo, String> {
     let bytes = read_bytes(path, limits.body_bytes).map_err(|(_, detail)| detail)?;
-    Photo::decode(&bytes, limits).map_err(|e| e.to_string())
+    analyzer.decode(&bytes, None, limits).map_err(|e| e.to_string())
 }
 
 /// Reads `--filter`; what is wrong with it is said before the model takes its seconds to load.

@@ -30,8 +30,8 @@ pub(crate) struct Working {
 impl Working {
     /// Shrinks a photo (never enlarges) and converts it. A photo of no pixels becomes one white pixel.
     pub(crate) fn new(photo: &Photo) -> Self {
-        let (w, h) = (photo.width(), photo.height());
-        let short_side = w.min(h);
+        let short_side = photo.width().min(photo.height());
+        let (w, h) = photo.rgb().dimensions();
         if short_side == 0 {
             return Self::of(1, 1, &[255; 3], None, short_side);
         }

@@ -18,15 +18,15 @@ pub(super) struct Decoded {
     pub(super) orientation: Orientation,
 }
 
-/// Decodes the (first) picture.
+/// Decodes the (first) picture; a JPEG smaller, where it is going to be shrunk to sides of at most `side` pixels anyway.
 ///
 /// # Errors
 /// [`PhotoError::Truncated`], [`PhotoError::Malformed`], [`PhotoError::SizeMismatch`],
 /// [`PhotoError::UnsupportedFeature`], [`PhotoError::DecoderPanicked`].
-pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Decoded, PhotoError> {
+pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits, side: u32) -> Result<Decoded, PhotoError> {
     let format = header.format;
     contained(|| match format {
-        Format::Jpeg => jpeg::decode(bytes, header),
+        Format::Jpeg => jpeg::decode(bytes, header, side),
         Format::Png => PngDecoder::with_limits(Cursor::new(bytes), limits.for_decoder())
             .map_err(|error| fault(header, bytes, &error))
             .and_then(|decoder| read(decoder, bytes, header, limits)),

@@ -37,12 +37,22 @@ pub(super) fn on_white(rgb: &mut [u8], alpha: &[u8]) {
     }
 }
 
-/// Turns a stored picture of `N` samples a pixel upright; gives the pixels and the new width and height.
+/// Width and height of a stored picture once it is upright.
+pub(super) fn upright_size((width, height): (u32, u32), orientation: Orientation) -> (u32, u32) {
+    if swaps_sides(orientation) { (height, width) } else { (width, height) }
+}
+
+fn swaps_sides(orientation: Orientation) -> bool {
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
+}
+
+/// Turns the samples of a stored picture, `N` a pixel, upright.
 pub(super) fn upright<const N: usize>(
     mut samples: Vec<u8>,
     (width, height): (u32, u32),
     orientation: Orientation,
-) -> (Vec<u8>, (u32, u32)) {
+) -> Vec<u8> {
     let (w, h) = (width as usize, height as usize);
     let (pixels, _) = samples.as_chunks_mut::<N>();
     // Every turn by 90 degrees is a transposition, with a flip before or after it.
@@ -53,12 +63,7 @@ pub(super) fn upright<const N: usize>(
         Orientation::FlipVertical | Orientation::Rotate90 => flip_rows(pixels, w),
         Orientation::Rotate270 => pixels.chunks_exact_mut(w).for_each(<[_]>::reverse),
     }
-    match orientation {
-        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
-            (transpose(pixels, w, h), (height, width))
-        }
-        _ => (samples, (width, height)),
-    }
+    if swaps_sides(orientation) { transpose(pixels, w, h) } else { samples }
 }
 
 fn flip_rows<T>(pixels: &mut [T], w: usize) {
@@ -100,8 +105,8 @@ mod tests {
             let truth = image::RgbImage::from_raw(w, h, samples.clone()).unwrap_or_default();
             let mut truth = image::DynamicImage::from(truth);
             truth.apply_orientation(orientation);
-            let (turned, size) = upright::<3>(samples, (w, h), orientation);
-            prop_assert_eq!(size, (truth.width(), truth.height()));
+            let turned = upright::<3>(samples, (w, h), orientation);
+            prop_assert_eq!(upright_size((w, h), orientation), (truth.width(), truth.height()));
             prop_assert_eq!(turned, truth.into_rgb8().into_raw());
         }
     }

@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod hostile;
-mod made;
+pub(super) mod made;
 mod real;
 
 use super::*;
+
 use made::{CENTERS, decode, fixture};
 
 const DRAWN: [[u8; 3]; 4] = [[200, 40, 30], [30, 150, 60], [40, 60, 190], [120; 3]];

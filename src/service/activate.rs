@@ -295,7 +295,8 @@ impl Work {
                 (Arc::clone(&self.core), Arc::clone(&bytes), analyzer.clone(), image.area);
             move |ticket: &Ticket<'_>| {
                 let run = &mut Run::new(ticket);
-                super::look(&analyzer, &core.decode(&bytes, area, run)?, run)
+                let photo = core.decode(&analyzer, &bytes, area, run)?;
+                super::look(&analyzer, &photo, run)
             }
         })??);
         let version = analyzer.model().version();

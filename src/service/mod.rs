@@ -102,8 +102,9 @@ impl Service {
     pub async fn analyze(&self, input: PhotoInput) -> Result<Analyzed, ServiceError> {
         let (bytes, crop) = self.resolve(input).await?;
         self.on_photos(Lane::Interactive, move |core, run| {
-            let photo = core.decode(&bytes, crop, run)?;
-            look(&core.live().analyzer, &photo, run)
+            let live = core.live();
+            let photo = core.decode(&live.analyzer, &bytes, crop, run)?;
+            look(&live.analyzer, &photo, run)
         })
         .await
     }
@@ -186,14 +187,15 @@ impl Core {
         self.follower.live()
     }
 
-    fn decode(&self, bytes: &[u8], area: Option<Area>, run: &mut Run<'_>) -> Result<Photo, ServiceError> {
-        run.time("decode", || {
-            let photo = Photo::decode(bytes, &self.limits)?;
-            Ok(match area {
-                Some(area) => photo.crop(area)?,
-                None => photo,
-            })
-        })
+    /// The photo in `bytes`, or its part in `area`, for `analyzer`.
+    fn decode(
+        &self,
+        analyzer: &Analyzer,
+        bytes: &[u8],
+        area: Option<Area>,
+        run: &mut Run<'_>,
+    ) -> Result<Photo, ServiceError> {
+        Ok(run.time("decode", || analyzer.decode(bytes, area, &self.limits))?)
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::catalog::{self, CatalogError, Product, StoredImage, facets};
 use crate::filter::{Facets, Filter};
+use crate::photo::Photo;
 use crate::scheduler::Lane;
 use crate::similar::{self, SimilarPage, SimilarParams, SimilarQuery, Source};
 use base64::Engine as _;
@@ -90,7 +91,8 @@ impl Service {
         let Some(size) = size else { return Ok(original) };
         // A large photo takes as long to decode as to look at.
         self.on_photos(Lane::Interactive, move |core, run| {
-            let thumbnail = core.decode(&original.bytes, None, run)?.thumbnail(size)?;
+            let photo = run.time("decode", || Photo::decode_scaled(&original.bytes, &core.limits, size))?;
+            let thumbnail = photo.thumbnail(size)?;
             Ok(PhotoBytes { content_type: "image/jpeg".into(), bytes: Bytes::from(thumbnail), sha256: original.sha256 })
         })
         .await
@@ -130,7 +132,7 @@ impl Service {
         let wants_facets = query.compares_facets();
         let (bytes, crop) = self.resolve(input).await?;
         self.on_photos(Lane::Interactive, move |core, run| {
-            let photo = core.decode(&bytes, crop, run)?;
+            let photo = core.decode(&live.analyzer, &bytes, crop, run)?;
             if !wants_facets {
                 let embedding = super::predict(&live.analyzer, &photo, run)?.embedding;
                 return Ok(Source::Photo { embedding, facets: Facets::default() });

@@ -270,14 +270,21 @@ impl Service {
     /// Looks with the live model, and with the one that is about to become live.
     pub(super) async fn look_to_store(&self, bytes: Bytes, area: Option<Area>) -> Result<Seen, ServiceError> {
         self.on_photos(Lane::Bulk, move |core, run| {
-            let photo = core.decode(&bytes, area, run)?;
             // Taken before the live one: if it becomes live in between, it is the live one that looks.
             let second = core.second();
             let live = core.live();
             let second = second.filter(|analyzer| analyzer.model().version() != live.version());
+            let photo = core.decode(&live.analyzer, &bytes, area, run)?;
             let first = super::look(&live.analyzer, &photo, run)?;
             // What it cannot look at ends its activation in the background; the upload is not to suffer.
-            let second = second.and_then(|analyzer| super::look(&analyzer, &photo, run).ok());
+            let second = second.and_then(|analyzer| {
+                // What an analyzer sees may not depend on which other one sees it too.
+                if analyzer.side() == live.analyzer.side() {
+                    return super::look(&analyzer, &photo, run).ok();
+                }
+                let photo = core.decode(&analyzer, &bytes, area, run).ok()?;
+                super::look(&analyzer, &photo, run).ok()
+            });
             let kept = |analyzed: Analyzed| (analyzed.analysis, analyzed.embedding);
             let content_type = photo.format().mime().into();
             Ok(Seen { first: kept(first), second: second.map(kept), content_type, area })

@@ -42,7 +42,7 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<(), CliError> {
     let (paint, limits) = (Paint::stdout(), args.limits.limits());
     let mut seen = 0;
     for path in &args.photos {
-        let photo = match joint::read_photo(path, &limits) {
+        let photo = match joint::read_photo(path, &analyzer, &limits) {
             Ok(photo) => photo,
             Err(detail) => {
                 eprintln!("{}: {detail}", path.display());

@@ -46,7 +46,7 @@ pub(super) struct Figures {
 /// When an encoder fails.
 pub(super) fn figures(photo: &Photo, masks: &Masks, steps: &Steps) -> Result<Figures, ImageError> {
     let (width, height) = fitted(photo.width(), photo.height());
-    let small = match (width, height) == (photo.width(), photo.height()) {
+    let small = match (width, height) == photo.rgb().dimensions() {
         true => photo.rgb().clone(),
         false => thumbnail(photo.rgb(), width, height),
     };

@@ -1,6 +1,7 @@
 //! How fast the engine is alone: the same model on the same threads and the same input tensors, without decoding,
 //! colors, store or index. Import and upload are as good as their share of this rate.
 
+use crate::analyzer::Analyzer;
 use crate::cli::CliError;
 use crate::cli::joint;
 use crate::model::{Model, ModelError, tensor};
@@ -32,7 +33,8 @@ impl BareEngine {
         threads: usize,
         photos: impl Iterator<Item = &'a Path>,
     ) -> Result<Self, CliError> {
-        let photos = photos.filter_map(|path| joint::read_photo(path, limits).ok());
+        let analyzer = Analyzer::new(model.clone());
+        let photos = photos.filter_map(|path| joint::read_photo(path, &analyzer, limits).ok());
         let tensors: Vec<_> = photos.take(TENSORS).map(|p| tensor(p.rgb(), &model.manifest().input)).collect();
         if tensors.is_empty() {
             return Err(CliError::NothingDone("a benchmark needs at least one local photo that can be decoded".into()));

@@ -64,6 +64,7 @@ pub(super) fn in_parallel<I: Sync, T: Send, E: Send>(
 /// # Errors
 /// The first error of `look`, in the order of the photos.
 pub(super) fn each<T: Send, E: Send>(
+    analyzer: &Analyzer,
     paths: &[&Path],
     limits: &Limits,
     threads: usize,
@@ -72,7 +73,7 @@ pub(super) fn each<T: Send, E: Send>(
     let bar = ProgressBar::new(paths.len() as u64);
     let seen = in_parallel(paths, threads, |path| {
         bar.inc(1);
-        match joint::read_photo(path, limits) {
+        match joint::read_photo(path, analyzer, limits) {
             Ok(photo) => look(&photo).map(Some),
             Err(detail) => {
                 bar.suspend(|| eprintln!("{}: {detail}", path.display()));

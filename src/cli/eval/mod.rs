@@ -115,8 +115,8 @@ fn heads(args: &HeadsArgs) -> Result<(), CliError> {
     let fault = |source| CliError::Model { dir: args.model.bundle_dir(), source };
     let paths: Vec<&Path> = rows.iter().map(|n| labels.rows[*n].0.as_path()).collect();
     let (limits, threads) = (args.limits.limits(), args.work.threads());
-    let seen =
-        look::each(&paths, &limits, threads, |photo| look::one(&analyzer, photo, names.is_some())).map_err(fault)?;
+    let seen = look::each(&analyzer, &paths, &limits, threads, |photo| look::one(&analyzer, photo, names.is_some()))
+        .map_err(fault)?;
     let readable = seen.iter().flatten().count();
     if readable == 0 {
         return Err(CliError::NothingDone(format!("none of {} photos could be read", paths.len())));
@@ -144,7 +144,7 @@ fn heads(args: &HeadsArgs) -> Result<(), CliError> {
         let gallery: Vec<_> = seen.iter().flatten().map(|s| &s.embedding).collect();
         let readable = paths.iter().zip(&seen).filter(|(_, s)| s.is_some());
         let photos: Vec<(&Path, usize)> = readable.enumerate().map(|(place, (path, _))| (*path, place)).collect();
-        let found = retrieval::itself(analyzer.model(), &photos, &gallery, &limits, (threads, most.get()));
+        let found = retrieval::itself(&analyzer, &photos, &gallery, &limits, (threads, most.get()));
         report.self_retrieval = Some(found.map_err(|e| CliError::NothingDone(e.to_string()))?);
     }
     print(&report, args.json)

@@ -2,7 +2,9 @@
 
 use super::look::in_parallel;
 use super::metrics::{mean, precision_at};
-use crate::model::{Embedding, Model, ModelError};
+use crate::analyzer::Analyzer;
+use crate::cli::joint;
+use crate::model::{Embedding, ModelError};
 use crate::photo::{Limits, Photo, PhotoError};
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{crop_imm, flip_horizontal};
@@ -79,7 +81,7 @@ pub(super) enum ChangeError {
 
 /// Changes up to `most` photos, evenly spread over `photos` (path and place in `gallery`), and looks for them among all.
 pub(super) fn itself(
-    model: &Model,
+    analyzer: &Analyzer,
     photos: &[(&Path, usize)],
     gallery: &[&Embedding],
     limits: &Limits,
@@ -88,11 +90,12 @@ pub(super) fn itself(
     let step = photos.len().div_ceil(most.max(1)).max(1);
     let chosen: Vec<_> = photos.iter().step_by(step).copied().collect();
     let found = in_parallel(&chosen, threads, |(path, place)| {
-        let photo = crate::cli::joint::read_photo(path, limits).map_err(ChangeError::Read)?;
-        changed(photo.rgb())?
+        // All of its pixels: what is changed is the photo, not what the model is shown of it.
+        let bytes = joint::read_bytes(path, limits.body_bytes).map_err(|(_, detail)| ChangeError::Read(detail))?;
+        changed(Photo::decode(&bytes, limits)?.rgb())?
             .into_iter()
             .map(|(name, bytes)| {
-                let prediction = model.predict(&Photo::decode(&bytes, limits)?)?;
+                let prediction = analyzer.predict(&analyzer.decode(&bytes, None, limits)?)?;
                 Ok((name, is_first(&prediction.embedding, *place, gallery)))
             })
             .collect::<Result<Vec<_>, ChangeError>>()

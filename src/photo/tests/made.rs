@@ -52,7 +52,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Photo, PhotoError> {
 }
 
 /// A JPEG with an EXIF segment that holds one tag, the orientation.
-pub(super) fn with_orientation(jpeg: &[u8], tag: u8) -> Vec<u8> {
+pub(in crate::photo) fn with_orientation(jpeg: &[u8], tag: u8) -> Vec<u8> {
     let mut exif = b"\xff\xe1\0\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
     exif.extend([tag, 0, 0, 0, 0, 0, 0]);
     [&jpeg[..2], &exif, &jpeg[2..]].concat()

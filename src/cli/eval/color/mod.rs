@@ -86,7 +86,8 @@ pub(super) fn run(args: &ColorArgs) -> Result<(), CliError> {
     }
     let analyzer = Analyzer::new(joint::load_model(&args.model, args.work.threads())?);
     let paths: Vec<&Path> = rows.iter().map(|row| labels.rows[*row].0.as_path()).collect();
-    let seen = look::each(&paths, &args.limits.limits(), args.work.threads(), |photo| one(&analyzer, photo, args));
+    let seen =
+        look::each(&analyzer, &paths, &args.limits.limits(), args.work.threads(), |photo| one(&analyzer, photo, args));
     let seen = seen.map_err(|e| match e {
         ChangeError::Model(source) => CliError::Model { dir: args.model.bundle_dir(), source },
         other => CliError::NothingDone(other.to_string()),

@@ -228,7 +228,7 @@ pub(super) fn run(args: &MasksArgs) -> Result<(), CliError> {
         let colors = analyzer.colors(photo, &masks, &prediction);
         Ok::<_, ModelError>((masks, colors))
     };
-    let seen = look::each(&paths, &args.limits.limits(), args.work.threads(), look);
+    let seen = look::each(&analyzer, &paths, &args.limits.limits(), args.work.threads(), look);
     let seen = seen.map_err(|source| CliError::Model { dir: args.model.bundle_dir(), source })?;
     let mut report = Report::new(analyzer.model().version());
     let mut lines = String::new();

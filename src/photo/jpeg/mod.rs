@@ -1,11 +1,20 @@
 //! JPEG through zune-jpeg itself, which `image` wraps: with the wrapper a cut or damaged file comes back half grey
 //! (it decodes leniently), CMYK comes back as RGB without its ICC profile, and the file is copied and its header
-//! parsed four times.
+//! parsed four times. Where fewer pixels will do, [`scaled`] takes them from the file without decoding all.
+
+mod bits;
+mod huffman;
+mod idct;
+mod scaled;
+mod scan;
+#[cfg(test)]
+mod tests;
 
 use super::decode::{Decoded, orientation};
 use super::probe::Header;
 use super::raster::{Raster, Space};
 use super::{Format, PhotoError};
+use scaled::Scaled;
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -14,7 +23,8 @@ use zune_jpeg::errors::DecodeErrors;
 
 const FORMAT: Format = Format::Jpeg;
 
-pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, PhotoError> {
+/// Decodes, smaller where what is wanted has sides of at most `side` pixels.
+pub(super) fn decode(bytes: &[u8], header: &Header, side: u32) -> Result<Decoded, PhotoError> {
     // Lenient between header segments (cameras leave stray bytes there, and libjpeg skips them too), ...
     let options = DecoderOptions::default()
         .set_strict_mode(false)
@@ -34,6 +44,15 @@ pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, PhotoErro
             return Err(PhotoError::UnsupportedFeature { format: FORMAT, detail });
         }
     };
+    let eighths = scaled::eighths(header.width.min(header.height), side);
+    let is_usual = matches!(stored, ColorSpace::Luma | ColorSpace::YCbCr);
+    let smaller = (is_usual && eighths < 8).then(|| scaled::decode(bytes, (header.width, header.height), eighths));
+    if let Some(Some(Scaled { width, height, samples, is_gray })) = smaller
+        && is_gray == (space == Space::Gray)
+    {
+        let raster = Raster { width, height, space, color: samples, alpha: None };
+        return Ok(decoded(raster, &decoder));
+    }
     // ... strict inside pixels, where leniency means grey blocks.
     decoder.set_options(options.set_strict_mode(true).jpeg_set_out_colorspace(wanted));
     let mut color = vec![0; decoder.output_buffer_size().unwrap_or(0)];
@@ -41,11 +60,13 @@ pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Decoded, PhotoErro
     if space == Space::Cmyk {
         to_cmyk(&mut color, stored == ColorSpace::YCCK, header.inverted);
     }
-    Ok(Decoded {
-        raster: Raster { width: header.width, height: header.height, space, color, alpha: None },
-        icc: decoder.icc_profile(),
-        orientation: orientation(decoder.exif().map(Vec::as_slice)),
-    })
+    let raster = Raster { width: header.width, height: header.height, space, color, alpha: None };
+    Ok(decoded(raster, &decoder))
+}
+
+fn decoded(raster: Raster, decoder: &JpegDecoder<ZCursor<&[u8]>>) -> Decoded {
+    let orientation = orientation(decoder.exif().map(Vec::as_slice));
+    Decoded { raster, icc: decoder.icc_profile(), orientation }
 }
 
 fn check_size(decoder: &JpegDecoder<ZCursor<&[u8]>>, header: &Header) -> Result<(), PhotoError> {
@@ -76,6 +97,7 @@ fn to_cmyk(color: &mut [u8], ycck: bool, inverted: bool) {
 }
 
 /// Full-range YCbCr of BT.601 (T.871, clause 7), in 16-bit fixed point.
+#[inline(always)]
 fn ycc_to_rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     let (y, cb, cr) = (i32::from(y) << 16, i32::from(cb) - 128, i32::from(cr) - 128);
     let clamp = |value: i32| ((value + (1 << 15)) >> 16).clamp(0, 255) as u8;
