@@ -5,6 +5,7 @@ use super::codes::Codes;
 use super::kernel::int8::Block;
 use super::rows::Bits;
 use super::walk::{self, Effort, Near};
+use std::ops::Range;
 
 /// Edges of one layer, in compressed rows: those of member `i` are `edges[starts[i]..starts[i + 1]]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,8 +82,23 @@ impl Graph<'_> {
 
     /// The accepted rows nearest to `query` that a walk finds, nearest by their codes first; `None` when it looked at more
     /// rows than it may.
-    pub(super) fn search(&self, query: &[f32], effort: Effort, accept: impl FnMut(usize) -> bool) -> Option<Vec<Near>> {
-        self.walk(&self.codes.encode(query), effort, accept)
+    /// One of the rows `own` that has the query's very code is where the walk begins; without such a one it begins at the entry.
+    pub(super) fn search(
+        &self,
+        query: &[f32],
+        mut own: Range<usize>,
+        effort: Effort,
+        mut accept: impl FnMut(usize) -> bool,
+    ) -> Option<Vec<Near>> {
+        let query = self.codes.encode(query);
+        if let Some(row) = own.find(|row| self.codes.row(*row as u32) == &query[..]) {
+            let found = self.beam(&query, walk::near(&self.codes, &query, row as u32), effort, &mut accept)?;
+            // Copies of one photo may lead to one another and nowhere else.
+            if found.len() >= effort.wanted {
+                return Some(found);
+            }
+        }
+        self.walk(&query, effort, accept)
     }
 
     fn walk(&self, query: &[Block], effort: Effort, accept: impl FnMut(usize) -> bool) -> Option<Vec<Near>> {
@@ -90,8 +106,17 @@ impl Graph<'_> {
         for layer in self.layers.iter().skip(1).rev() {
             here = walk::greedy(&self.codes, query, here, |at| layer.neighbours(at));
         }
-        let neighbours = |at: u32| self.layers[0].neighbours(at);
-        walk::beam(&self.codes, query, &[here], effort, neighbours, accept)
+        self.beam(query, here, effort, accept)
+    }
+
+    fn beam(
+        &self,
+        query: &[Block],
+        start: Near,
+        effort: Effort,
+        accept: impl FnMut(usize) -> bool,
+    ) -> Option<Vec<Near>> {
+        walk::beam(&self.codes, query, &[start], effort, |at| self.layers[0].neighbours(at), accept)
     }
 
     /// Rows that a walk over the bottom layer cannot reach, or does not find when it looks for just them.

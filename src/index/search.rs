@@ -168,13 +168,15 @@ impl<'a> Allowed<'a> {
 /// A query, and what it needs to be compared with vectors.
 struct Query<'a> {
     vector: &'a [f32],
+    /// Slot of the product whose vector it is.
+    of: Option<u32>,
     /// Where a vector that is read is put.
     read: Vec<f16>,
 }
 
 impl<'a> Query<'a> {
-    fn new(vector: &'a [f32]) -> Self {
-        Self { vector, read: Vec::new() }
+    fn new(vector: &'a [f32], of: Option<u32>) -> Self {
+        Self { vector, of, read: Vec::new() }
     }
 
     fn score(&mut self, part: &Part, position: usize) -> f32 {
@@ -200,7 +202,7 @@ pub(super) fn search(state: &State, config: &IndexConfig, query: &[f32], request
     }
     let allowed = Allowed::new(state, request);
     let ef = ef(state, request.ef.unwrap_or(config.ef_search), k);
-    let query = &mut Query::new(query);
+    let query = &mut Query::new(query, request.of_product.and_then(|id| state.products.slot(id)));
     let way = if request.exact { Way::Scan } else { way(state, ef, &allowed) };
     let best = match way {
         Way::Scan => scan(state, query, k, &allowed),
@@ -274,9 +276,12 @@ fn walk<'a>(
             |position: usize| !part.dead.contains(position) && (everything || allowed.contains(owners[position]));
         let is_walkable = ef as f64 * WALKED_PER_FOUND < budget as f64;
         let effort = Effort { ef, wanted, reach, budget };
-        let walked = is_walkable.then(|| match everything && part.dead.count() == 0 {
-            true => segment.graph().search(query.vector, effort, |_| true),
-            false => segment.graph().search(query.vector, effort, accept),
+        let walked = is_walkable.then(|| {
+            let own = query.of.map_or(0..0, |slot| segment.rows_of(slot));
+            match everything && part.dead.count() == 0 {
+                true => segment.graph().search(query.vector, own, effort, |_| true),
+                false => segment.graph().search(query.vector, own, effort, accept),
+            }
         });
         match walked.flatten() {
             Some(found) => {

@@ -169,6 +169,11 @@ fn candidates(
         filter,
         exclude_products: &own,
         exclude_groups: &own_groups,
+        of_product: match &query.source {
+            Source::Product(id) => Some(id),
+            // The direction of a basket may lie far from each of its products.
+            Source::Basket(_) | Source::Photo { .. } => None,
+        },
         min_score: query.min_score.filter(|_| query.is_plain()),
         exact: false,
         ef: None,

@@ -70,6 +70,39 @@ fn every_row_finds_itself_through_the_graph() {
     }
 }
 
+/// Searches for the vector of a product, as the index has it: they begin at its row, and find as much.
+#[test]
+fn searches_that_begin_at_the_product_find_as_much() {
+    let vectors = clustered(23, 6000, 64);
+    let index = Index::in_memory(config(64, 1000));
+    fill(&index, &vectors);
+    // Another photo: the row in the graph is not the product's any more.
+    let other = vectors[5000].clone();
+    index.apply(10_000, "p7", Some(product("p7", &[("a", other.clone())]))).unwrap();
+    // Copies of one photo, more than a row has edges.
+    for i in 0..200 {
+        let id = format!("copy{i}");
+        index.apply(10_001 + i, &id, Some(product(&id, &[("a", vectors[9].clone())]))).unwrap();
+    }
+    index.settle();
+    assert!(index.stats().graph_rows > 4000);
+    let mut found = 0;
+    let ids: Vec<String> =
+        (0..300).map(|i| format!("p{}", i * 20 % 6000)).chain(["p7".into(), "copy5".into()]).collect();
+    for id in &ids {
+        let vector = &index.product(id, true).unwrap().images[0].embedding;
+        let request =
+            SearchRequest { k: 10, of_product: Some(id), exclude_products: &[id], ..SearchRequest::default() };
+        let exact = index.search(vector, &SearchRequest { exact: true, ..request }).unwrap();
+        let hits = index.search(vector, &request).unwrap();
+        assert_eq!(hits.len(), 10, "{id}");
+        // Copies are as near as one another, whichever are found.
+        let least = exact[9].score - 1e-6;
+        found += hits.iter().filter(|hit| hit.score >= least).count();
+    }
+    assert!(found as f64 >= 0.97 * 10.0 * ids.len() as f64, "{found} of {}", 10 * ids.len());
+}
+
 #[test]
 fn same_changes_give_the_same_graph_and_answers() {
     let vectors = clustered(5, 1500, 32);

@@ -37,7 +37,7 @@ fn graph_recall(graph: &Graph<'_>, vectors: &[Vec<f32>], queries: &[Vec<f32>], e
     let found: Vec<_> = queries
         .iter()
         .map(|query| {
-            let found = graph.search(query, Effort::all(ef), |_| true).unwrap();
+            let found = graph.search(query, 0..0, Effort::all(ef), |_| true).unwrap();
             nearest(query, vectors, found.into_iter().map(|near| near.position() as usize))
         })
         .collect();
@@ -135,6 +135,6 @@ fn rows_that_are_all_alike_or_few_have_a_graph() {
         let grown = grow::grow(&Merged::new(&parts), None, &config(dimension, 1), &AtomicBool::new(false)).unwrap();
         let graph = grown.graph();
         assert!(graph.is_sound(count));
-        assert!(!graph.search(&vector, Effort::all(10), |_| true).unwrap().is_empty());
+        assert!(!graph.search(&vector, 0..0, Effort::all(10), |_| true).unwrap().is_empty());
     }
 }
