@@ -121,7 +121,7 @@ pub(super) fn build(
     };
     let grown = grown?;
     let lost = grown.graph().lost(rows.len(), config.ef_search);
-    let sealed = match seal(&rows, &grown, config, path) {
+    let sealed = match seal(&rows, grown, config, path) {
         Ok(sealed) => sealed,
         Err(error) => {
             tracing::error!(error, ?path, "a segment could not be written; its rows are scanned instead");
@@ -151,15 +151,17 @@ fn opened(rows: &Merged<'_>, config: &IndexConfig, positions: impl IntoIterator<
     open
 }
 
-fn seal(rows: &Merged<'_>, grown: &grow::Grown, config: &IndexConfig, path: Option<&Path>) -> Result<Segment, String> {
+fn seal(rows: &Merged<'_>, grown: grow::Grown, config: &IndexConfig, path: Option<&Path>) -> Result<Segment, String> {
     let Some(path) = path else {
         let mut bytes = Vec::new();
-        segment::write(&mut bytes, &config.model_version, config.dimension, rows, grown).map_err(|e| e.to_string())?;
+        segment::write(&mut bytes, &config.model_version, config.dimension, rows, &grown).map_err(|e| e.to_string())?;
         return Segment::held(&bytes);
     };
     let write = || {
         let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
-        segment::write(&mut out, &config.model_version, config.dimension, rows, grown)?;
+        segment::write(&mut out, &config.model_version, config.dimension, rows, &grown)?;
+        // Before as much is taken to walk through.
+        drop(grown);
         out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
         Segment::open(path, config.vectors_on_disk)
     };

@@ -8,6 +8,7 @@ use super::graph::{Graph, Layer};
 use super::grow::{SHARED, nearest_first, select, shared};
 use super::rows::Bits;
 use super::segment::DROPPED;
+use super::walk::Adjacency;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Candidates for the edges of a row that lost some, the nearest: three times what it can keep, not tuned.

@@ -2,9 +2,9 @@
 //! 140 bytes a row with 16 connections, and the rows' codes. [`grow`](super::grow) makes it.
 
 use super::codes::Codes;
-use super::kernel::int8::Block;
+use super::kernel::{self, int8::Block};
 use super::rows::Bits;
-use super::walk::{self, Effort, Near};
+use super::walk::{self, Adjacency, Effort, Near};
 use std::ops::Range;
 
 /// Edges of one layer, in compressed rows: those of member `i` are `edges[starts[i]..starts[i + 1]]`.
@@ -17,8 +17,8 @@ pub(super) struct Layer<'a> {
     pub(super) edges: &'a [u32],
 }
 
-impl<'a> Layer<'a> {
-    pub(super) fn neighbours(&self, position: u32) -> &'a [u32] {
+impl Adjacency for Layer<'_> {
+    fn neighbours(&self, position: u32) -> &[u32] {
         let member = if self.members.is_empty() {
             position as usize
         } else {
@@ -31,6 +31,15 @@ impl<'a> Layer<'a> {
         &self.edges[start as usize..end as usize]
     }
 
+    fn expect(&self, position: u32) {
+        // Of higher layers a search would say where; they are small, and in the cache.
+        if self.members.is_empty() {
+            kernel::fetch(&self.starts[position as usize..][..1]);
+        }
+    }
+}
+
+impl Layer<'_> {
     /// Where a row is among the members, which a lot chose: near where its number says. From there it is searched for in
     /// doubling steps.
     fn member(&self, position: u32) -> Option<usize> {
@@ -104,7 +113,7 @@ impl Graph<'_> {
     fn walk(&self, query: &[Block], effort: Effort, accept: impl FnMut(usize) -> bool) -> Option<Vec<Near>> {
         let mut here = walk::near(&self.codes, query, self.entry);
         for layer in self.layers.iter().skip(1).rev() {
-            here = walk::greedy(&self.codes, query, here, |at| layer.neighbours(at));
+            here = walk::greedy(&self.codes, query, here, layer);
         }
         self.beam(query, here, effort, accept)
     }
@@ -116,7 +125,7 @@ impl Graph<'_> {
         effort: Effort,
         accept: impl FnMut(usize) -> bool,
     ) -> Option<Vec<Near>> {
-        walk::beam(&self.codes, query, &[start], effort, |at| self.layers[0].neighbours(at), accept)
+        walk::beam(&self.codes, query, &[start], effort, &self.layers[0], accept)
     }
 
     /// Rows that a walk over the bottom layer cannot reach, or does not find when it looks for just them.

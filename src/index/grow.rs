@@ -18,7 +18,7 @@ use super::codes::{Codes, Encoded};
 use super::graph::{Graph, Layer};
 use super::rows::Bits;
 use super::segment::Merged;
-use super::walk::{self, Effort, Near};
+use super::walk::{self, Adjacency, Effort, Near};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -43,6 +43,13 @@ struct Open {
     edges: Vec<u32>,
 }
 
+impl Adjacency for Open {
+    fn neighbours(&self, position: u32) -> &[u32] {
+        let member = self.member(position);
+        &self.edges[member * self.most..member * self.most + usize::from(self.counts[member])]
+    }
+}
+
 impl Open {
     fn new(members: Vec<u32>, rows: usize, most: usize) -> Self {
         let room = if members.is_empty() { rows } else { members.len() };
@@ -54,11 +61,6 @@ impl Open {
             return position as usize;
         }
         self.members.partition_point(|member| *member < position)
-    }
-
-    fn neighbours(&self, position: u32) -> &[u32] {
-        let member = self.member(position);
-        &self.edges[member * self.most..member * self.most + usize::from(self.counts[member])]
     }
 
     /// The first `most` of `to` become the neighbours.
@@ -192,15 +194,15 @@ impl Growing<'_> {
         let mut starts = vec![walk::near(self.codes, query, self.entry)];
         let mut chosen = vec![Vec::new(); usize::from(own) + 1];
         for layer in (0..=usize::from(top)).rev() {
-            let neighbours = |at: u32| self.layers[layer].neighbours(at);
+            let edges = &self.layers[layer];
             if layer > usize::from(own) {
-                starts[0] = walk::greedy(self.codes, query, starts[0], neighbours);
+                starts[0] = walk::greedy(self.codes, query, starts[0], edges);
                 continue;
             }
             let ef = config.ef_construction.max(connections);
-            let found = walk::beam(self.codes, query, &starts, Effort::all(ef), neighbours, |_| true);
+            let found = walk::beam(self.codes, query, &starts, Effort::all(ef), edges, |_| true);
             starts = found.unwrap_or(starts);
-            chosen[layer] = select(self.codes, position, &starts, self.layers[layer].most);
+            chosen[layer] = select(self.codes, position, &starts, edges.most);
         }
         chosen
     }

@@ -23,12 +23,13 @@ use super::grow::Grown;
 use super::kernel::{self, int8::Block};
 use super::rows::{Part, RowId};
 use half::f16;
-use memmap2::{Advice, Mmap};
+use memmap2::{Advice, Mmap, MmapMut};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 const MAGIC: &[u8; 8] = b"VITRSEGM";
 /// Bytes after the footer.
@@ -225,6 +226,8 @@ enum Vectors {
 #[derive(Debug)]
 pub(super) struct Segment {
     bytes: Bytes,
+    /// All before the vectors, once more, where [`front`] makes it.
+    front: Option<MmapMut>,
     vectors: Vectors,
     footer: Footer,
     /// Its file, unless it is in memory only.
@@ -238,28 +241,49 @@ impl Segment {
     pub(super) fn held(bytes: &[u8]) -> Result<Self, String> {
         let mut blocks = vec![Block([0; ALIGN]); bytes.len().div_ceil(ALIGN)];
         bytemuck::cast_slice_mut(&mut blocks)[..bytes.len()].copy_from_slice(bytes);
-        Self::new(Bytes::Held(blocks, bytes.len()), Vectors::Beside, None)
+        Self::new(Bytes::Held(blocks, bytes.len()), Vectors::Beside, None, |_| None)
     }
 
-    /// The segment in a file. Vectors are read from it one by one where `on_disk`; otherwise all is mapped.
+    /// The segment in a file. Vectors are read from it one by one where `on_disk`; otherwise they are mapped.
     pub(super) fn open(path: &Path, on_disk: bool) -> io::Result<Result<Self, String>> {
         let (file, map) = mapped(path)?;
+        let walked = file.try_clone()?;
         let vectors = if on_disk { Vectors::File(file) } else { Vectors::Beside };
-        Ok(Self::new(Bytes::Mapped(map), vectors, Some(path.to_owned())))
+        Ok(Self::new(Bytes::Mapped(map), vectors, Some(path.to_owned()), |bytes| front(&walked, bytes)))
     }
 
-    fn new(bytes: Bytes, vectors: Vectors, path: Option<PathBuf>) -> Result<Self, String> {
+    /// As [`open`](Self::open), to be looked at and not searched: takes no memory that a service beside needs.
+    pub(super) fn look(path: &Path) -> io::Result<Result<Self, String>> {
+        let (file, map) = mapped(path)?;
+        Ok(Self::new(Bytes::Mapped(map), Vectors::File(file), Some(path.to_owned()), |_| None))
+    }
+
+    fn new(
+        bytes: Bytes,
+        vectors: Vectors,
+        path: Option<PathBuf>,
+        front: impl FnOnce(usize) -> Option<MmapMut>,
+    ) -> Result<Self, String> {
         let (footer, checksum) = footer(bytes.get())?;
-        let segment = Self { bytes, vectors, footer, path, checksum };
+        let before_vectors = footer.sections.last().map_or(0, |vectors| vectors.offset.min(bytes.get().len()));
+        let segment = Self { bytes, front: front(before_vectors), vectors, footer, path, checksum };
         segment.check()?;
         if let Bytes::Mapped(map) = &segment.bytes {
-            let vectors = segment.section(segment.footer.sections.len() - 1);
-            let mapped = if matches!(segment.vectors, Vectors::Beside) { map.len() } else { vectors.start };
             // Hints: that they are not taken costs time, nothing else.
             let _ = map.advise_range(Advice::Random, 0, map.len());
-            let _ = map.advise_range(Advice::WillNeed, 0, mapped);
+            let start = if segment.front.is_some() { before_vectors } else { 0 };
+            let end = if matches!(segment.vectors, Vectors::Beside) { map.len() } else { before_vectors };
+            let _ = map.advise_range(Advice::WillNeed, start, end - start);
         }
         Ok(segment)
+    }
+
+    /// What lies there, in the file's numbers; of all before the vectors, or of the vectors.
+    fn at(&self, range: Range<usize>) -> &[u8] {
+        match &self.front {
+            Some(front) if range.end <= front.len() => &front[range],
+            _ => &self.bytes.get()[range],
+        }
     }
 
     /// Holds every section against its checksum, and the numbers against each other, so that no search can step outside.
@@ -321,7 +345,7 @@ impl Segment {
                         read_at(file, &mut read, piece.start as u64)?;
                         hash.update(&read);
                     }
-                    None => hash.update(&bytes[piece.clone()]),
+                    None => hash.update(self.at(piece.clone())),
                 }
                 Ok::<_, io::Error>(hash)
             });
@@ -374,7 +398,7 @@ impl Segment {
     }
 
     fn numbers(&self, at: usize) -> &[u32] {
-        bytemuck::cast_slice(&self.bytes.get()[self.section(at)])
+        bytemuck::cast_slice(self.at(self.section(at)))
     }
 
     pub(super) fn owners(&self) -> &[u32] {
@@ -382,7 +406,7 @@ impl Segment {
     }
 
     pub(super) fn ids(&self) -> &[RowId] {
-        bytemuck::cast_slice(&self.bytes.get()[self.section(IDS)])
+        bytemuck::cast_slice(self.at(self.section(IDS)))
     }
 
     /// Positions of a slot's rows, live or dead.
@@ -401,7 +425,7 @@ impl Segment {
     }
 
     pub(super) fn codes(&self) -> Codes<'_> {
-        let blocks = bytemuck::cast_slice(&self.bytes.get()[self.section(CODES)]);
+        let blocks = bytemuck::cast_slice(self.at(self.section(CODES)));
         Codes::new(f32::from_bits(self.footer.scale), self.footer.dimension, blocks)
     }
 
@@ -410,7 +434,7 @@ impl Segment {
         kernel::fetch(&self.owners()[position..=position]);
         kernel::fetch(&self.ids()[position..=position]);
         if matches!(self.vectors, Vectors::Beside) {
-            let all = &self.bytes.get()[self.section(self.footer.sections.len() - 1)];
+            let all = self.at(self.section(self.footer.sections.len() - 1));
             let bytes = self.footer.dimension * size_of::<f16>();
             kernel::fetch(&all[position * bytes..(position + 1) * bytes]);
         }
@@ -423,7 +447,7 @@ impl Segment {
         let start = all.start + position * dimension * size_of::<f16>();
         let range = start..start + dimension * size_of::<f16>();
         let Vectors::File(file) = &self.vectors else {
-            return bytemuck::cast_slice(&self.bytes.get()[range]);
+            return bytemuck::cast_slice(self.at(range));
         };
         buffer.clear();
         buffer.resize(dimension, f16::ZERO);
@@ -434,6 +458,26 @@ impl Segment {
         }
         buffer
     }
+}
+
+/// The first `bytes` of a segment in memory of huge pages, where the system has them for who asks; `None` elsewhere, and where
+/// there is too little memory.
+///
+/// A walk goes from row to row all over the codes and edges, and in pages of 4 KiB hardly any is where the processor has looked
+/// up a page of late. Vectors are read in order of nearness, a few a search: they stay mapped.
+fn front(file: &File, bytes: usize) -> Option<MmapMut> {
+    static HAS_HUGE_PAGES: LazyLock<bool> = LazyLock::new(|| {
+        let choice = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
+        choice.contains("[madvise]") || choice.contains("[always]")
+    });
+    if bytes == 0 || !*HAS_HUGE_PAGES {
+        return None;
+    }
+    let mut front = MmapMut::map_anon(bytes).ok()?;
+    #[cfg(target_os = "linux")]
+    let _ = front.advise(Advice::HugePage);
+    read_at(file, &mut front, 0).ok()?;
+    Some(front)
 }
 
 /// A file of the index as bytes.
