@@ -17,6 +17,10 @@ const SIDE: u32 = 224;
 fn by_peer(bytes: &[u8], (width, height): (u32, u32)) -> Vec<u8> {
     let mut decoder = jpeg_decoder::Decoder::new(bytes);
     decoder.read_info().unwrap();
+    let info = decoder.info().unwrap();
+    // Upright; the peer scales what is stored.
+    let (width, height) =
+        if (info.width > info.height) == (width > height) { (width, height) } else { (height, width) };
     let side = |side: u32| u16::try_from(side).unwrap();
     let scaled = decoder.scale(side(width), side(height)).unwrap();
     assert_eq!(scaled, (side(width), side(height)), "the peer scales otherwise");
@@ -32,6 +36,7 @@ fn main() {
     } else {
         named
     };
+    assert!(!files.is_empty(), "no photos");
     let limits = Limits::default();
     let mut times: [Vec<f64>; 3] = Default::default();
     for bytes in files.iter().map(|file| std::fs::read(file).unwrap()) {

@@ -62,8 +62,8 @@ impl Analyzer {
         &self.model
     }
 
-    /// The photo in `bytes`, or its part in `area`, of no more pixels than the stages look at; the same for all analyzers
-    /// with as large an input. A part is cut from all pixels.
+    /// The photo in `bytes`, or its part in `area`. Of a large JPEG only as many pixels as the stages need; a part is cut from
+    /// all of them. The same for all analyzers of one [`side`](Self::side).
     ///
     /// # Errors
     /// As [`Photo::decode`] and [`Photo::crop`].

@@ -127,7 +127,7 @@ impl Default for DataConfig {
 /// Where the index keeps the vectors that the nearest are scored by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum IndexVectors {
-    /// Mapped with the rest.
+    /// Mapped.
     Memory,
     /// Read one by one.
     Disk,

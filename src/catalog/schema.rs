@@ -107,8 +107,8 @@ pub(super) fn migrate(conn: &mut Connection, from: i64) -> Result<(), CatalogErr
         tx.pragma_update(None, "user_version", supported_version())?;
         tx.commit()?;
     }
-    // Pages as they were before a savepoint, some hundred KB: else in a file under /var/tmp, which is two of three writes of an
-    // import. Not for migrations, which may sort millions of rows.
+    // Pages as they were before a savepoint, as many as an operation changes: else in a file under /var/tmp, which is two of three
+    // writes of an import. Not for migrations, which may sort millions of rows.
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(())
 }

@@ -91,6 +91,7 @@ impl Graph<'_> {
 
     /// The accepted rows nearest to `query` that a walk finds, nearest by their codes first; `None` when it looked at more
     /// rows than it may.
+    ///
     /// One of the rows `own` that has the query's very code is where the walk begins; without such a one it begins at the entry.
     pub(super) fn search(
         &self,

@@ -294,7 +294,10 @@ fn walk<'a>(
     match best.len() >= k {
         true => Some(best),
         // The nearest rows were images of few products, and the walk ended with them.
-        false if was_bounded => walk(state, query, k, (ef, f32::INFINITY), allowed),
+        false if was_bounded => {
+            query.of = None;
+            walk(state, query, k, (ef, f32::INFINITY), allowed)
+        }
         false => None,
     }
 }

@@ -1,4 +1,5 @@
-//! A sealed segment: rows by product under a graph, in one file that is written once and mapped.
+//! A sealed segment: rows by product under a graph, in one file that is written once and mapped, what of it is walked read into
+//! [huge pages](super::pages).
 //!
 //! # Format
 //! All numbers are little-endian. Sections start on multiples of 64 bytes, zeros between them.
@@ -21,6 +22,7 @@ use super::codes::Codes;
 use super::graph::{Graph, Layer};
 use super::grow::Grown;
 use super::kernel::{self, int8::Block};
+use super::pages;
 use super::rows::{Part, RowId};
 use half::f16;
 use memmap2::{Advice, Mmap, MmapMut};
@@ -29,7 +31,6 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
 const MAGIC: &[u8; 8] = b"VITRSEGM";
 /// Bytes after the footer.
@@ -226,7 +227,8 @@ enum Vectors {
 #[derive(Debug)]
 pub(super) struct Segment {
     bytes: Bytes,
-    /// All before the vectors, once more, where [`front`] makes it.
+    /// All before the vectors once more, where there is memory of huge pages for it. Vectors are read in order of nearness, a
+    /// few a search: they stay mapped.
     front: Option<MmapMut>,
     vectors: Vectors,
     footer: Footer,
@@ -249,7 +251,7 @@ impl Segment {
         let (file, map) = mapped(path)?;
         let walked = file.try_clone()?;
         let vectors = if on_disk { Vectors::File(file) } else { Vectors::Beside };
-        Ok(Self::new(Bytes::Mapped(map), vectors, Some(path.to_owned()), |bytes| front(&walked, bytes)))
+        Ok(Self::new(Bytes::Mapped(map), vectors, Some(path.to_owned()), |bytes| pages::read(&walked, bytes)))
     }
 
     /// As [`open`](Self::open), to be looked at and not searched: takes no memory that a service beside needs.
@@ -460,26 +462,6 @@ impl Segment {
     }
 }
 
-/// The first `bytes` of a segment in memory of huge pages, where the system has them for who asks; `None` elsewhere, and where
-/// there is too little memory.
-///
-/// A walk goes from row to row all over the codes and edges, and in pages of 4 KiB hardly any is where the processor has looked
-/// up a page of late. Vectors are read in order of nearness, a few a search: they stay mapped.
-fn front(file: &File, bytes: usize) -> Option<MmapMut> {
-    static HAS_HUGE_PAGES: LazyLock<bool> = LazyLock::new(|| {
-        let choice = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
-        choice.contains("[madvise]") || choice.contains("[always]")
-    });
-    if bytes == 0 || !*HAS_HUGE_PAGES {
-        return None;
-    }
-    let mut front = MmapMut::map_anon(bytes).ok()?;
-    #[cfg(target_os = "linux")]
-    let _ = front.advise(Advice::HugePage);
-    read_at(file, &mut front, 0).ok()?;
-    Some(front)
-}
-
 /// A file of the index as bytes.
 pub(super) fn mapped(path: &Path) -> io::Result<(File, Mmap)> {
     let file = File::open(path)?;
@@ -490,12 +472,12 @@ pub(super) fn mapped(path: &Path) -> io::Result<(File, Mmap)> {
 }
 
 #[cfg(unix)]
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+pub(super) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
 }
 
 #[cfg(not(unix))]
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+pub(super) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     use std::io::{Read, Seek, SeekFrom};
     // A cursor of its own: searches read side by side.
     let mut file = file.try_clone()?;

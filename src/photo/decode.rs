@@ -44,7 +44,7 @@ pub(super) fn decode(bytes: &[u8], header: &Header, limits: &Limits, side: u32) 
     .unwrap_or(Err(PhotoError::DecoderPanicked { format }))
 }
 
-/// Runs third-party code; `None` when it panics.
+/// Runs a decoder; `None` when it panics.
 ///
 /// A last resort, not a policy: decoders return errors for bad files, and a panic of one is its bug. But the bytes
 /// come from strangers, and a worker that dies of one photo would take everybody else's work with it. Nothing that

@@ -10,23 +10,24 @@ use image::codecs::jpeg::JpegEncoder;
 const QUALITY: u8 = 85;
 
 impl Photo {
-    /// A JPEG whose long side is `long_side` pixels (at least 1), or the photo's own if that is shorter: never
-    /// enlarged. Transparent parts are white. The same photo gives the same bytes.
+    /// A JPEG whose long side is `long_side` pixels (at least 1), or the photo's own if that is shorter, or what is held of it
+    /// ([`Photo::decode_scaled`]): never enlarged. Transparent parts are white. The same photo gives the same bytes.
     ///
     /// # Errors
     /// [`PhotoError::Encode`] for what no JPEG can hold: a side over 65,535 pixels.
     pub fn thumbnail(&self, long_side: u32) -> Result<Vec<u8>, PhotoError> {
         let (width, height) = self.rgb.dimensions();
-        let longest = width.max(height).max(1);
+        // Of the whole photo: of one that was decoded smaller the sides are rounded.
+        let longest = self.width().max(self.height()).max(1);
         let target = long_side.clamp(1, longest);
         let scaled = |side: u32| {
             let exact = u64::from(side) * u64::from(target) + u64::from(longest) / 2;
             u32::try_from(exact / u64::from(longest)).map_or(target, |side| side.max(1))
         };
-        if target == longest {
+        let (small_width, small_height) = (scaled(self.width()), scaled(self.height()));
+        if small_width >= width || small_height >= height {
             return encode(self.rgb.as_raw(), width, height);
         }
-        let (small_width, small_height) = (scaled(width), scaled(height));
         let source = ImageRef::new(width, height, self.rgb.as_raw(), PixelType::U8x3);
         let mut small = Image::new(small_width, small_height, PixelType::U8x3);
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3));

@@ -89,7 +89,7 @@ impl Service {
             })
             .await?;
         let Some(size) = size else { return Ok(original) };
-        // A large photo takes as long to decode as to look at.
+        // A large photo may take as long to decode as to look at.
         self.on_photos(Lane::Interactive, move |core, run| {
             let photo = run.time("decode", || Photo::decode_scaled(&original.bytes, &core.limits, size))?;
             let thumbnail = photo.thumbnail(size)?;

@@ -279,7 +279,7 @@ impl Service {
             // What it cannot look at ends its activation in the background; the upload is not to suffer.
             let second = second.and_then(|analyzer| {
                 // What an analyzer sees may not depend on which other one sees it too.
-                if analyzer.side() == live.analyzer.side() {
+                if area.is_some() || analyzer.side() == live.analyzer.side() {
                     return super::look(&analyzer, &photo, run).ok();
                 }
                 let photo = core.decode(&analyzer, &bytes, area, run).ok()?;

@@ -45,8 +45,9 @@ pub(super) struct Figures {
 /// # Errors
 /// When an encoder fails.
 pub(super) fn figures(photo: &Photo, masks: &Masks, steps: &Steps) -> Result<Figures, ImageError> {
-    let (width, height) = fitted(photo.width(), photo.height());
-    let small = match (width, height) == photo.rgb().dimensions() {
+    let held = photo.rgb().dimensions();
+    let (width, height) = fitted(held.0, held.1);
+    let small = match (width, height) == held {
         true => photo.rgb().clone(),
         false => thumbnail(photo.rgb(), width, height),
     };

@@ -87,6 +87,7 @@ fn searches_that_begin_at_the_product_find_as_much() {
     index.settle();
     assert!(index.stats().graph_rows > 4000);
     let mut found = 0;
+    let cheap = Filter::parse(&json!({"price": {"lt": 30}})).unwrap();
     let ids: Vec<String> =
         (0..300).map(|i| format!("p{}", i * 20 % 6000)).chain(["p7".into(), "copy5".into()]).collect();
     for id in &ids {
@@ -99,6 +100,11 @@ fn searches_that_begin_at_the_product_find_as_much() {
         // Copies are as near as one another, whichever are found.
         let least = exact[9].score - 1e-6;
         found += hits.iter().filter(|hit| hit.score >= least).count();
+        let cheap = SearchRequest { filter: Some(&cheap), ..request };
+        let exact = index.search(vector, &SearchRequest { exact: true, ..cheap }).unwrap();
+        let hits = index.search(vector, &cheap).unwrap();
+        assert_eq!(hits.len(), exact.len(), "{id}");
+        assert!(hits.iter().all(|hit| cheap.filter.is_some_and(|filter| filter.matches(&hit.facets))), "{id}");
     }
     assert!(found as f64 >= 0.97 * 10.0 * ids.len() as f64, "{found} of {}", 10 * ids.len());
 }

@@ -9,9 +9,9 @@ pub(super) struct Segments {
 }
 
 impl Segments {
-    /// Takes a scan's data from the front of `data`, in place of what it held; gives how many bytes it took. After them
-    /// comes a marker, or nothing.
-    pub(super) fn fill(&mut self, data: &[u8]) -> usize {
+    /// Takes a scan's data, of at most `most` segments, from the front of `data`, in place of what it held; gives how many
+    /// bytes it took. After them comes a marker, or nothing. `None` for more segments.
+    pub(super) fn fill(&mut self, data: &[u8], most: usize) -> Option<usize> {
         self.bytes.clear();
         self.ends.clear();
         let mut at = 0;
@@ -22,10 +22,11 @@ impl Segments {
             at += run;
             match data.get(at + 1) {
                 Some(0x00) => self.bytes.push(0xff),
-                Some(0xd0..=0xd7) => self.ends.push(self.bytes.len()),
+                Some(0xd0..=0xd7) if self.ends.len() + 1 < most => self.ends.push(self.bytes.len()),
+                Some(0xd0..=0xd7) => return None,
                 _ => {
                     self.ends.push(self.bytes.len());
-                    return at;
+                    return Some(at);
                 }
             }
             at += 2;
@@ -134,9 +135,10 @@ mod tests {
                 data.extend([0xff, if n + 1 == parts.len() { 0xda } else { 0xd0 + n as u8 }]);
             }
             let mut segments = Segments::default();
-            prop_assert_eq!(segments.fill(&data), data.len() - 2);
+            prop_assert_eq!(segments.fill(&data, parts.len()), Some(data.len() - 2));
             let found: Vec<&[u8]> = segments.readers().map(|bits| bits.data).collect();
             prop_assert_eq!(found, parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            prop_assert!(parts.len() == 1 || segments.fill(&data, parts.len() - 1).is_none());
         }
     }
 }

@@ -27,7 +27,8 @@ struct RunValue {
 }
 
 impl Huffman {
-    /// A table of `counts` codes of 1 to 16 bits; `None` if there are more codes than such bits can be, or than symbols.
+    /// A table of `counts` codes of 1 to 16 bits; `None` if there are more codes than such bits can be, one of ones only (C.2
+    /// keeps it free), or fewer symbols.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
         let mut codes = vec![[0; 2]; 1 << LOOK];
         let (mut limits, mut offsets) = ([0; 17], [0; 17]);
@@ -35,7 +36,7 @@ impl Huffman {
         for (length, &count) in (1..).zip(counts) {
             offsets[length as usize] = place as i32 - code as i32;
             for &symbol in symbols.get(place..place + usize::from(count))? {
-                if code >> length != 0 {
+                if code >= (1 << length) - 1 {
                     return None;
                 }
                 if length <= LOOK {
@@ -51,6 +52,11 @@ impl Huffman {
         }
         let values = (0..).zip(&codes).map(|(bits, &code)| RunValue::new(bits, code)).collect();
         Some(Self { codes, values, limits, offsets, symbols: symbols.get(..place)?.to_vec() })
+    }
+
+    /// All symbols, those of the shortest codes first.
+    pub(super) fn symbols(&self) -> &[u8] {
+        &self.symbols
     }
 
     /// The next symbol, of at least 16 bits that are ready; `None` where no code begins so.
@@ -120,7 +126,7 @@ mod tests {
         }
     }
 
-    /// Codes of every length, 1 to 16, one each: n ones and a zero.
+    /// Codes of every length, 1 to 16, one each: ones, and a zero at their end.
     #[test]
     fn codes_of_all_lengths_are_found() {
         let symbols: Vec<u8> = (1..=16).map(|n| n * 15).collect();
@@ -133,7 +139,7 @@ mod tests {
                 .into_iter()
                 .flat_map(|byte| [byte, 0].into_iter().take(1 + usize::from(byte == 0xff)))
                 .collect();
-            segments.fill(&stuffed);
+            segments.fill(&stuffed, 1);
             let mut bits = segments.readers().next().unwrap();
             bits.refill();
             assert_eq!(table.symbol(&mut bits), Some(symbol), "{length} bits");
@@ -146,10 +152,13 @@ mod tests {
         counts[0] = 3;
         assert!(Huffman::new(&counts, &[1, 2, 3]).is_none(), "three codes of one bit");
         counts[0] = 2;
+        assert!(Huffman::new(&counts, &[1, 2]).is_none(), "a code of ones");
+        (counts[0], counts[1]) = (1, 1);
         assert!(Huffman::new(&counts, &[1]).is_none(), "fewer symbols than codes");
+        assert!(Huffman::new(&counts, &[1, 2]).is_some());
         let table = Huffman::new(&[0; 16], &[]).unwrap();
         let mut segments = Segments::default();
-        segments.fill(&[0; 4]);
+        segments.fill(&[0; 4], 1);
         assert!(table.symbol(&mut segments.readers().next().unwrap()).is_none(), "an empty one");
     }
 }

@@ -33,7 +33,12 @@ pub(super) fn decode(bytes: &[u8], header: &Header, side: u32) -> Result<Decoded
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(|error| fault(&error))?;
     check_size(&decoder, header)?;
-    let stored = decoder.input_colorspace().unwrap_or(ColorSpace::Unknown);
+    let components = decoder.info().map_or(0, |info| info.components);
+    let stored = match decoder.input_colorspace().unwrap_or(ColorSpace::Unknown) {
+        // Adobe's marker says that nothing was transformed; of what, the number of components says.
+        ColorSpace::CMYK if components == 3 => ColorSpace::RGB,
+        other => other,
+    };
     let (wanted, space) = match stored {
         ColorSpace::Luma => (ColorSpace::Luma, Space::Gray),
         ColorSpace::YCbCr | ColorSpace::RGB => (ColorSpace::RGB, Space::Rgb),

@@ -14,6 +14,8 @@ use multiversion::multiversion;
 
 /// Scans of a file; encoders write about ten. Each is a walk over all blocks, however few its bytes are.
 const SCANS: usize = 64;
+/// Huffman tables of a file; encoders write at most four a scan. Each is a thousand steps, however few its bytes are.
+const TABLES: usize = 4 * SCANS;
 
 /// How many times as long as what it is shrunk to the shorter side has to be still: from 2 on the resize that follows gives
 /// nearly what it gives of all pixels (Pillow has found so too: `reducing_gap`).
@@ -54,6 +56,7 @@ struct File {
     ac: [Option<Huffman>; 4],
     restart: usize,
     scans: usize,
+    tables: usize,
 }
 
 struct Frame {
@@ -77,7 +80,7 @@ struct Component {
 impl File {
     fn new(size: (usize, usize), eighths: usize) -> Self {
         let (quantization, dc, ac) = Default::default();
-        Self { size, eighths, frame: None, quantization, dc, ac, restart: 0, scans: 0 }
+        Self { size, eighths, frame: None, quantization, dc, ac, restart: 0, scans: 0, tables: 0 }
     }
 
     /// Goes over the markers (T.81, annex B).
@@ -108,15 +111,23 @@ impl File {
                 0xdb => self.quantization(segment)?,
                 0xdd => self.restart = usize::from(u16::from_be_bytes(*segment.first_chunk()?)),
                 0xda => {
-                    let taken = segments.fill(bytes);
+                    let taken = segments.fill(bytes, self.segments())?;
                     self.scan(segment, &segments)?;
                     bytes = bytes.get(taken..)?;
                 }
                 // Other kinds of frames, arithmetic codes, and a height that comes late.
                 0xc3..=0xcf | 0xdc | 0xde | 0xdf => return None,
+                // Between scans there is nothing else to be expected.
+                _ if self.scans > 0 => return None,
                 _ => {}
             }
         }
+    }
+
+    /// Segments that a scan has at most.
+    fn segments(&self) -> usize {
+        let blocks = self.frame.iter().flat_map(|frame| &frame.blocks).map(|blocks| blocks.nonzero.len()).max();
+        blocks.unwrap_or(0).checked_div(self.restart).unwrap_or(0) + 1
     }
 
     fn quantization(&mut self, mut segment: &[u8]) -> Option<()> {
@@ -126,6 +137,9 @@ impl File {
         }
         while let Some((&head, rest)) = segment.split_first() {
             let mut table = [0; 64];
+            if head >> 4 > 1 {
+                return None;
+            }
             if head >> 4 == 0 {
                 let (values, rest) = rest.split_first_chunk::<64>()?;
                 table = values.map(u16::from);
@@ -145,6 +159,12 @@ impl File {
             let (counts, symbols) = rest.split_first_chunk()?;
             let table = Huffman::new(counts, symbols)?;
             segment = symbols.get(counts.iter().map(|&count| usize::from(count)).sum()..)?;
+            self.tables += 1;
+            // Of a mean there are sizes only (T.81, table F.1, of lossless files too).
+            let is_sound = head >> 4 == 1 || head >> 4 == 0 && table.symbols().iter().all(|symbol| *symbol < 16);
+            if !is_sound || self.tables > TABLES {
+                return None;
+            }
             let tables = if head >> 4 == 0 { &mut self.dc } else { &mut self.ac };
             *tables.get_mut(usize::from(head & 15))? = Some(table);
         }
@@ -208,7 +228,8 @@ impl File {
             }
             false => Band::WHOLE,
         };
-        if self.scans > SCANS || (frame.is_progressive && !is_band(band, count)) {
+        let is_sound = if frame.is_progressive { is_band(band, count) } else { (first, last, bits) == (0, 63, 0) };
+        if self.scans > SCANS || !is_sound {
             return None;
         }
         let mut known = Vec::with_capacity(COMPONENTS);

@@ -67,6 +67,26 @@ fn off(whole: &RgbImage, small: &scaled::Scaled, n: usize) -> f64 {
     (squares.iter().sum::<f64>() / squares.len() as f64).sqrt()
 }
 
+/// Mean difference of the last row and column of `small` from the means of those pixels of `whole` that they show.
+fn off_at_edges(whole: &RgbImage, small: &scaled::Scaled, n: usize) -> f64 {
+    let channels = if small.is_gray { 1 } else { 3 };
+    let side = 8 / n as u32;
+    let (last_x, last_y) = (small.width - 1, small.height - 1);
+    let places = (0..small.height).map(|y| (last_x, y)).chain((0..last_x).map(|x| (x, last_y)));
+    let mut differences = Vec::new();
+    for (x, y) in places {
+        for channel in 0..channels {
+            let across = x * side..SIZE.0.min((x + 1) * side);
+            let shown: Vec<f64> = (y * side..SIZE.1.min((y + 1) * side))
+                .flat_map(|v| across.clone().map(move |u| f64::from(whole.get_pixel(u, v)[channel])))
+                .collect();
+            let found = small.samples[(y * small.width + x) as usize * channels + channel];
+            differences.push((f64::from(found) - shown.iter().sum::<f64>() / shown.len() as f64).abs());
+        }
+    }
+    differences.iter().sum::<f64>() / differences.len() as f64
+}
+
 #[test]
 fn smaller_pictures_are_the_low_frequencies_of_the_whole_one() {
     for name in USUAL {
@@ -81,6 +101,8 @@ fn smaller_pictures_are_the_low_frequencies_of_the_whole_one() {
             // The whole decoder clamps each pixel; and where color is halved, it smooths it across blocks.
             let tolerance = if small.is_gray || name.starts_with("444") { 1.5 } else { 2.0 };
             assert!(off < tolerance, "{name} at {n} of 8: off by {off:.2} of 255");
+            let edge = off_at_edges(whole.rgb(), &small, n);
+            assert!(edge < 12.0, "{name} at {n} of 8: off by {edge:.2} of 255 at its edges");
         }
     }
 }
@@ -131,6 +153,39 @@ fn what_is_rare_is_left_to_the_whole_decoder() {
     }
 }
 
+/// Adobe's marker with transform 0, and identifiers that do not say RGB: as Photoshop writes it.
+#[test]
+fn rgb_without_a_transform_is_no_ink() {
+    let whole = Photo::decode(&drawn("rgb"), &Limits::default()).unwrap();
+    let small = Photo::decode_scaled(&drawn("rgb"), &Limits::default(), 39).unwrap();
+    assert_eq!(small.rgb(), whole.rgb(), "only YCbCr is decoded smaller");
+    let off = whole.rgb().get_pixel(170, 45).0.iter().zip([20_u8, 110, 60]).map(|(a, b)| a.abs_diff(b)).max();
+    assert!(off < Some(6), "{:?}", whole.rgb().get_pixel(170, 45));
+}
+
+/// What zune-jpeg refuses is no smaller picture either.
+#[test]
+fn tables_that_no_encoder_writes_are_left_to_the_whole_decoder() {
+    let bytes = drawn("420_progressive");
+    let second = bytes.windows(2).enumerate().filter(|(_, pair)| *pair == [0xff, 0xda]).nth(1).unwrap().0;
+    let with = |segment: &[u8]| [&bytes[..second], segment, &bytes[second..]].concat();
+    assert!(scaled::decode(&with(&[]), SIZE, 4).is_some());
+    for (what, segment) in [
+        ("a class of tables", &[0xff, 0xc4, 0, 19, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0][..]),
+        ("a size of a mean", &[0xff, 0xc4, 0, 20, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 99]),
+        ("a segment between scans", &[0xff, 0xe3, 0, 4, 1, 2]),
+        ("a table of steps between scans", &[0xff, 0xdb, 0, 2]),
+    ] {
+        assert!(scaled::decode(&with(segment), SIZE, 4).is_none(), "{what}");
+    }
+    let empty = [0xff, 0xc4, 0, 19, 0x03, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert!(scaled::decode(&with(&empty.repeat(100)), SIZE, 4).is_some());
+    assert!(scaled::decode(&with(&empty.repeat(300)), SIZE, 4).is_none(), "300 tables");
+    let data = second + 2 + usize::from(bytes[second + 3]);
+    let cut = [&bytes[..data], &[0xff, 0xd0].repeat(2000), &bytes[data..]].concat();
+    assert!(scaled::decode(&cut, SIZE, 4).is_none(), "segments without an interval");
+}
+
 /// A file cut in any of its scans, and ended there.
 #[test]
 fn what_is_cut_is_no_smaller_picture() {
@@ -167,7 +222,7 @@ proptest! {
         match (whole, small) {
             (Err(whole), Err(small)) => prop_assert_eq!(whole, small),
             (Ok(whole), Ok(small)) => prop_assert_eq!((whole.width(), whole.height()), (small.width(), small.height())),
-            (Err(_), Ok(_)) => {}
+            (Err(whole), Ok(_)) => prop_assert!(false, "only the whole is refused: {}", whole),
             (Ok(_), Err(small)) => prop_assert!(false, "only the smaller is refused: {}", small),
         }
     }

@@ -19,7 +19,8 @@ const QUALITY: u8 = 50;
 pub(super) struct Stability(pub(super) Vec<(bool, f32)>);
 
 impl Stability {
-    /// Measures the changes of one photo with a known answer.
+    /// Measures the changes of one photo with a known answer: of the pixels that were decoded, so that the changes of a large
+    /// photo are those of a smaller one.
     ///
     /// # Errors
     /// When the model fails, or a photo cannot be compressed and read again.

@@ -1,4 +1,4 @@
-"""Draws the photo of the scaled decoder's tests, in every kind of JPEG that it reads and two that it leaves alone.
+"""Draws the photo of the scaled decoder's tests, in every kind of JPEG that it reads and some that it leaves alone.
 
 Run with Pillow and libjpeg-turbo's cjpeg on the path: python make.py. What the files show, the tests ask the whole decoder.
 """
@@ -41,6 +41,17 @@ def cjpeg(image, *options):
     return subprocess.run(["cjpeg", *options], input=out.getvalue(), check=True, capture_output=True).stdout
 
 
+def unnamed(jpeg):
+    """Components 1, 2 and 3 instead of R, G and B, and Adobe's marker to say what they are."""
+    at = jpeg.index(b"\xff\xc0")
+    head, frame, scan = jpeg[:at], jpeg[at:at + 19], jpeg[at + 19:]
+    start = scan.index(b"\xff\xda")
+    scan = scan[:start] + scan[start:start + 12].replace(b"R", b"\1").replace(b"G", b"\2").replace(b"B", b"\3") + scan[start + 12:]
+    frame = frame.replace(b"R\x11", b"\1\x11").replace(b"G\x11", b"\2\x11").replace(b"B\x11", b"\3\x11")
+    adobe = b"" if b"Adobe" in head else b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
+    return head[:2] + adobe + head[2:] + frame + scan
+
+
 def main():
     rgb = drawn()
     scans = HERE / "deep.scans"
@@ -58,6 +69,7 @@ def main():
         "gray_progressive": cjpeg(rgb.convert("L"), "-quality", "90", "-progressive"),
         "restarts": cjpeg(rgb, "-quality", "85", "-restart", "2B"),
         "arithmetic": cjpeg(rgb, "-quality", "80", "-arithmetic"),
+        "rgb": unnamed(cjpeg(rgb, "-quality", "90", "-rgb")),
         "third": cjpeg(rgb, "-quality", "80", "-sample", "3x1"),
     }
     scans.unlink()
