@@ -127,7 +127,7 @@ impl Default for DataConfig {
 /// Where the index keeps the vectors that the nearest are scored by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum IndexVectors {
-    /// Mapped.
+    /// Mapped with the rest.
     Memory,
     /// Read one by one.
     Disk,

@@ -160,7 +160,7 @@ fn seal(rows: &Merged<'_>, grown: grow::Grown, config: &IndexConfig, path: Optio
     let write = || {
         let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
         segment::write(&mut out, &config.model_version, config.dimension, rows, &grown)?;
-        // Before as much is taken to walk through.
+        // Before as much is read to be checked.
         drop(grown);
         out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
         Segment::open(path, config.vectors_on_disk)

@@ -12,7 +12,7 @@
 //! ([`Columns`](crate::filter::Columns)). A new price or stock touches neither vectors nor graphs.
 //!
 //! # On disk
-//! A segment is written once and mapped, what of it is walked read into huge pages; a snapshot (`format`) names the segments, and holds records, columns and what is
+//! A segment is written once and mapped; a snapshot (`format`) names the segments, and holds records, columns and what is
 //! not sealed. Both carry checksums, which are held against every byte when they are opened. What is damaged is put aside;
 //! of a damaged segment the products are named, to be brought again.
 //!
@@ -28,7 +28,6 @@ mod format;
 mod graph;
 mod grow;
 mod kernel;
-mod pages;
 mod products;
 mod record;
 mod rows;
@@ -85,7 +84,7 @@ pub struct IndexConfig {
     /// as well as without (0.9997, 1.0000) in 0.4 of the time; of 1,000,000 drawn vectors, among which nothing stands apart,
     /// 0.970 instead of 0.972.
     pub reach: f32,
-    /// Vectors stay in their files and are read one by one, of the nearest only; otherwise they are mapped.
+    /// Vectors stay in their files and are read one by one, of the nearest only; otherwise they are mapped with the rest.
     /// Either way a row's code and edges, some 410 bytes, are in memory.
     pub vectors_on_disk: bool,
     /// Snapshots kept in the directory, the newest; at least 1. The second is what a torn newest falls back to.

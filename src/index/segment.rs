@@ -1,5 +1,4 @@
-//! A sealed segment: rows by product under a graph, in one file that is written once and mapped, what of it is walked read into
-//! [huge pages](super::pages).
+//! A sealed segment: rows by product under a graph, in one file that is written once and mapped.
 //!
 //! # Format
 //! All numbers are little-endian. Sections start on multiples of 64 bytes, zeros between them.
@@ -22,10 +21,9 @@ use super::codes::Codes;
 use super::graph::{Graph, Layer};
 use super::grow::Grown;
 use super::kernel::{self, int8::Block};
-use super::pages;
 use super::rows::{Part, RowId};
 use half::f16;
-use memmap2::{Advice, Mmap, MmapMut};
+use memmap2::{Advice, Mmap};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Write};
@@ -227,9 +225,6 @@ enum Vectors {
 #[derive(Debug)]
 pub(super) struct Segment {
     bytes: Bytes,
-    /// All before the vectors once more, where there is memory of huge pages for it. Vectors are read in order of nearness, a
-    /// few a search: they stay mapped.
-    front: Option<MmapMut>,
     vectors: Vectors,
     footer: Footer,
     /// Its file, unless it is in memory only.
@@ -243,49 +238,28 @@ impl Segment {
     pub(super) fn held(bytes: &[u8]) -> Result<Self, String> {
         let mut blocks = vec![Block([0; ALIGN]); bytes.len().div_ceil(ALIGN)];
         bytemuck::cast_slice_mut(&mut blocks)[..bytes.len()].copy_from_slice(bytes);
-        Self::new(Bytes::Held(blocks, bytes.len()), Vectors::Beside, None, |_| None)
+        Self::new(Bytes::Held(blocks, bytes.len()), Vectors::Beside, None)
     }
 
-    /// The segment in a file. Vectors are read from it one by one where `on_disk`; otherwise they are mapped.
+    /// The segment in a file. Vectors are read from it one by one where `on_disk`; otherwise all is mapped.
     pub(super) fn open(path: &Path, on_disk: bool) -> io::Result<Result<Self, String>> {
         let (file, map) = mapped(path)?;
-        let walked = file.try_clone()?;
         let vectors = if on_disk { Vectors::File(file) } else { Vectors::Beside };
-        Ok(Self::new(Bytes::Mapped(map), vectors, Some(path.to_owned()), |bytes| pages::read(&walked, bytes)))
+        Ok(Self::new(Bytes::Mapped(map), vectors, Some(path.to_owned())))
     }
 
-    /// As [`open`](Self::open), to be looked at and not searched: takes no memory that a service beside needs.
-    pub(super) fn look(path: &Path) -> io::Result<Result<Self, String>> {
-        let (file, map) = mapped(path)?;
-        Ok(Self::new(Bytes::Mapped(map), Vectors::File(file), Some(path.to_owned()), |_| None))
-    }
-
-    fn new(
-        bytes: Bytes,
-        vectors: Vectors,
-        path: Option<PathBuf>,
-        front: impl FnOnce(usize) -> Option<MmapMut>,
-    ) -> Result<Self, String> {
+    fn new(bytes: Bytes, vectors: Vectors, path: Option<PathBuf>) -> Result<Self, String> {
         let (footer, checksum) = footer(bytes.get())?;
-        let before_vectors = footer.sections.last().map_or(0, |vectors| vectors.offset.min(bytes.get().len()));
-        let segment = Self { bytes, front: front(before_vectors), vectors, footer, path, checksum };
+        let segment = Self { bytes, vectors, footer, path, checksum };
         segment.check()?;
         if let Bytes::Mapped(map) = &segment.bytes {
+            let vectors = segment.section(segment.footer.sections.len() - 1);
+            let mapped = if matches!(segment.vectors, Vectors::Beside) { map.len() } else { vectors.start };
             // Hints: that they are not taken costs time, nothing else.
             let _ = map.advise_range(Advice::Random, 0, map.len());
-            let start = if segment.front.is_some() { before_vectors } else { 0 };
-            let end = if matches!(segment.vectors, Vectors::Beside) { map.len() } else { before_vectors };
-            let _ = map.advise_range(Advice::WillNeed, start, end - start);
+            let _ = map.advise_range(Advice::WillNeed, 0, mapped);
         }
         Ok(segment)
-    }
-
-    /// What lies there, in the file's numbers; of all before the vectors, or of the vectors.
-    fn at(&self, range: Range<usize>) -> &[u8] {
-        match &self.front {
-            Some(front) if range.end <= front.len() => &front[range],
-            _ => &self.bytes.get()[range],
-        }
     }
 
     /// Holds every section against its checksum, and the numbers against each other, so that no search can step outside.
@@ -347,7 +321,7 @@ impl Segment {
                         read_at(file, &mut read, piece.start as u64)?;
                         hash.update(&read);
                     }
-                    None => hash.update(self.at(piece.clone())),
+                    None => hash.update(&bytes[piece.clone()]),
                 }
                 Ok::<_, io::Error>(hash)
             });
@@ -400,7 +374,7 @@ impl Segment {
     }
 
     fn numbers(&self, at: usize) -> &[u32] {
-        bytemuck::cast_slice(self.at(self.section(at)))
+        bytemuck::cast_slice(&self.bytes.get()[self.section(at)])
     }
 
     pub(super) fn owners(&self) -> &[u32] {
@@ -408,7 +382,7 @@ impl Segment {
     }
 
     pub(super) fn ids(&self) -> &[RowId] {
-        bytemuck::cast_slice(self.at(self.section(IDS)))
+        bytemuck::cast_slice(&self.bytes.get()[self.section(IDS)])
     }
 
     /// Positions of a slot's rows, live or dead.
@@ -427,7 +401,7 @@ impl Segment {
     }
 
     pub(super) fn codes(&self) -> Codes<'_> {
-        let blocks = bytemuck::cast_slice(self.at(self.section(CODES)));
+        let blocks = bytemuck::cast_slice(&self.bytes.get()[self.section(CODES)]);
         Codes::new(f32::from_bits(self.footer.scale), self.footer.dimension, blocks)
     }
 
@@ -436,7 +410,7 @@ impl Segment {
         kernel::fetch(&self.owners()[position..=position]);
         kernel::fetch(&self.ids()[position..=position]);
         if matches!(self.vectors, Vectors::Beside) {
-            let all = self.at(self.section(self.footer.sections.len() - 1));
+            let all = &self.bytes.get()[self.section(self.footer.sections.len() - 1)];
             let bytes = self.footer.dimension * size_of::<f16>();
             kernel::fetch(&all[position * bytes..(position + 1) * bytes]);
         }
@@ -449,7 +423,7 @@ impl Segment {
         let start = all.start + position * dimension * size_of::<f16>();
         let range = start..start + dimension * size_of::<f16>();
         let Vectors::File(file) = &self.vectors else {
-            return bytemuck::cast_slice(self.at(range));
+            return bytemuck::cast_slice(&self.bytes.get()[range]);
         };
         buffer.clear();
         buffer.resize(dimension, f16::ZERO);
@@ -472,12 +446,12 @@ pub(super) fn mapped(path: &Path) -> io::Result<(File, Mmap)> {
 }
 
 #[cfg(unix)]
-pub(super) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
 }
 
 #[cfg(not(unix))]
-pub(super) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     use std::io::{Read, Seek, SeekFrom};
     // A cursor of its own: searches read side by side.
     let mut file = file.try_clone()?;

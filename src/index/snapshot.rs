@@ -264,7 +264,7 @@ fn look_at_snapshot(path: &Path, report: &mut FileReport) -> Result<(), String> 
 }
 
 fn look_at_segment(path: &Path, report: &mut FileReport) -> Result<(), String> {
-    let segment = Segment::look(path).map_err(|error| error.to_string())??;
+    let segment = Segment::open(path, true).map_err(|error| error.to_string())??;
     report.model_version = segment.model_version().to_owned();
     report.rows = segment.len();
     Ok(())

@@ -1,7 +1,6 @@
 //! Snapshots: what is read is what was written, and whatever is broken is named and set aside.
 
 use super::*;
-use crate::index::segment::Segment;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -268,22 +267,4 @@ fn snapshots_of_another_model_are_left_alone() {
     index.apply(1, "p", Some(product("p", &[("a", clustered(1, 1, 16).remove(0))]))).unwrap();
     index.snapshot().unwrap();
     assert_eq!(snapshots(dir.path()).len(), 2);
-}
-
-#[test]
-fn what_is_walked_is_what_the_file_says() {
-    let dir = tempfile::tempdir().unwrap();
-    drop(filled(dir.path()));
-    let [path] = &files(dir.path(), "segment")[..] else { panic!("one segment") };
-    let looked = Segment::look(path).unwrap().unwrap();
-    for on_disk in [false, true] {
-        // In huge pages, where there are some.
-        let walked = Segment::open(path, on_disk).unwrap().unwrap();
-        assert_eq!((walked.owners(), walked.ids()), (looked.owners(), looked.ids()));
-        assert_eq!(walked.graph(), looked.graph());
-        let (mut a, mut b) = (Vec::new(), Vec::new());
-        for position in 0..walked.len() {
-            assert_eq!(walked.vector(position, &mut a), looked.vector(position, &mut b));
-        }
-    }
 }
