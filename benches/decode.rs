@@ -8,7 +8,8 @@ mod timing;
 
 use std::hint::black_box;
 use std::path::PathBuf;
-use timing::best;
+use std::time::Duration;
+use timing::{best, median};
 use vitrine::photo::{Limits, Photo};
 
 /// Side of the model's input.
@@ -38,18 +39,14 @@ fn main() {
     };
     assert!(!files.is_empty(), "no photos");
     let limits = Limits::default();
-    let mut times: [Vec<f64>; 3] = Default::default();
+    let mut times: [Vec<Duration>; 3] = Default::default();
     for bytes in files.iter().map(|file| std::fs::read(file).unwrap()) {
         let (small, took) = best(|| Photo::decode_scaled(&bytes, &limits, SIDE).unwrap());
-        times[1].push(took.as_secs_f64());
-        times[0].push(best(|| Photo::decode(&bytes, &limits).unwrap()).1.as_secs_f64());
-        times[2].push(best(|| black_box(by_peer(&bytes, small.rgb().dimensions()))).1.as_secs_f64());
+        times[1].push(took);
+        times[0].push(best(|| Photo::decode(&bytes, &limits).unwrap()).1);
+        times[2].push(best(|| black_box(by_peer(&bytes, small.rgb().dimensions()))).1);
     }
-    let mut median = |which: usize| {
-        times[which].sort_by(f64::total_cmp);
-        times[which][times[which].len() / 2] * 1e3
-    };
-    let [whole, small, peer] = [median(0), median(1), median(2)];
+    let [whole, small, peer] = times.map(|mut times| median(&mut times));
     println!(
         "{} photos: all pixels {whole:.1} ms, fewer {small:.1} ({:.2} of it), jpeg-decoder as few {peer:.1} ({:.2})",
         files.len(),

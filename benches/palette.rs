@@ -7,16 +7,11 @@ mod timing;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use timing::best;
+use timing::{best, median};
 use vitrine::color::palette;
 use vitrine::mask::segment;
 use vitrine::model::{EngineConfig, Model};
 use vitrine::photo::{Limits, Photo};
-
-fn median(times: &mut [Duration]) -> f64 {
-    times.sort_unstable();
-    times[times.len() / 2].as_secs_f64() * 1e3
-}
 
 /// The photo as it is, and with sides of 224 pixels, as the model sees it.
 fn sizes(photo: Photo) -> [Photo; 2] {

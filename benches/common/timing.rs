@@ -18,3 +18,9 @@ pub(crate) fn best<T>(mut work: impl FnMut() -> T) -> (T, Duration) {
     }
     found
 }
+
+/// In milliseconds.
+pub(crate) fn median(times: &mut [Duration]) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64() * 1e3
+}

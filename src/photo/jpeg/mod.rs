@@ -51,11 +51,13 @@ pub(super) fn decode(bytes: &[u8], header: &Header, side: u32) -> Result<Decoded
     };
     let eighths = scaled::eighths(header.width.min(header.height), side);
     let is_usual = matches!(stored, ColorSpace::Luma | ColorSpace::YCbCr);
-    let smaller = (is_usual && eighths < 8).then(|| scaled::decode(bytes, (header.width, header.height), eighths));
-    if let Some(Some(Scaled { width, height, samples, is_gray })) = smaller
-        && is_gray == (space == Space::Gray)
+    if is_usual
+        && eighths < 8
+        && let Some(smaller) = scaled::decode(bytes, (header.width, header.height), eighths)
+        && smaller.is_gray == (space == Space::Gray)
     {
-        let raster = Raster { width, height, space, color: samples, alpha: None };
+        let Scaled { width, height, samples: color, .. } = smaller;
+        let raster = Raster { width, height, space, color, alpha: None };
         return Ok(decoded(raster, &decoder));
     }
     // ... strict inside pixels, where leniency means grey blocks.

@@ -9,7 +9,9 @@
 use super::bits::Segments;
 use super::huffman::Huffman;
 use super::scan::{self, Band, Blocks, COMPONENTS, Kept, Scanned};
-use super::{idct, ycc_to_rgb};
+use super::{FORMAT, idct, ycc_to_rgb};
+use crate::photo::probe::Cursor;
+use crate::photo::probe::jpeg::{next_marker, segment};
 use multiversion::multiversion;
 
 /// Scans of a file; encoders write about ten. Each is a walk over all blocks, however few its bytes are.
@@ -84,36 +86,28 @@ impl File {
     }
 
     /// Goes over the markers (T.81, annex B).
-    fn read(&mut self, mut bytes: &[u8]) -> Option<()> {
+    fn read(&mut self, bytes: &[u8]) -> Option<()> {
+        let mut cursor = Cursor::new(FORMAT, bytes, 2);
         let mut segments = Segments::default();
         loop {
-            // Stray bytes between segments are passed, as everywhere.
-            bytes = bytes.get(memchr::memchr(0xff, bytes)? + 1..)?;
-            let (&marker, rest) = bytes.split_first()?;
+            let marker = next_marker(&mut cursor).ok()?;
             match marker {
                 // End of image.
                 0xd9 => return Some(()),
-                // A fill byte, which may be a marker's first.
-                0xff => continue,
-                // No marker, or one without a segment: TEM, RST, SOI.
-                0x00 | 0x01 | 0xd0..=0xd8 => {
-                    bytes = rest;
-                    continue;
-                }
+                // Without a segment: TEM, RST, SOI.
+                0x01 | 0xd0..=0xd8 => continue,
                 _ => {}
             }
-            let length = usize::from(u16::from_be_bytes(*rest.first_chunk()?));
-            let segment = rest.get(2..length)?;
-            bytes = rest.get(length..)?;
+            let segment = segment(&mut cursor).ok()?;
             match marker {
                 0xc0..=0xc2 => self.frame(segment, marker == 0xc2)?,
                 0xc4 => self.huffman(segment)?,
                 0xdb => self.quantization(segment)?,
                 0xdd => self.restart = usize::from(u16::from_be_bytes(*segment.first_chunk()?)),
                 0xda => {
-                    let taken = segments.fill(bytes, self.segments())?;
+                    let taken = segments.fill(cursor.rest(), self.segments())?;
                     self.scan(segment, &segments)?;
-                    bytes = bytes.get(taken..)?;
+                    cursor.take(taken, "a scan").ok()?;
                 }
                 // Other kinds of frames, arithmetic codes, and a height that comes late.
                 0xc3..=0xcf | 0xdc | 0xde | 0xdf => return None,

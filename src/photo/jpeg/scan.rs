@@ -271,6 +271,33 @@ fn coded(bits: &mut Bits<'_>, table: &Huffman) -> Option<Coded> {
     })
 }
 
+/// Hands over the values of a block from frequency `first` to `last`, each with its place in zigzag order; gives how many blocks
+/// after it have none.
+#[inline(always)]
+fn values(
+    bits: &mut Bits<'_>,
+    table: &Huffman,
+    (first, last): (usize, usize),
+    mut put: impl FnMut(usize, i32),
+) -> Option<u32> {
+    let mut k = first;
+    while k <= last {
+        match coded(bits, table)? {
+            Coded::Value(run, value) => {
+                k += run as usize;
+                if k > last {
+                    return None;
+                }
+                put(k, value);
+                k += 1;
+            }
+            Coded::Zeros => k += 16,
+            Coded::End(empty) => return Some(empty),
+        }
+    }
+    (k == last + 1).then_some(0)
+}
+
 /// All of a block at once (F.2.2).
 struct Sequential {
     means: Means,
@@ -285,25 +312,13 @@ impl Pass for Sequential {
     fn block(&mut self, bits: &mut Bits<'_>, scanned: &Scanned<'_>, block: Block<'_>) -> Option<()> {
         let table = scanned.ac?;
         *block.frequencies.first_mut()? = mean(bits, scanned, &mut self.means)? as i16;
-        let mut k = 1;
-        while k < 64 {
-            match coded(bits, table)? {
-                Coded::Value(run, value) => {
-                    k += run as usize;
-                    if k > 63 {
-                        return None;
-                    }
-                    if let Some(to) = scanned.kept.of(block.frequencies, k) {
-                        *to = value as i16;
-                    }
-                    k += 1;
-                }
-                Coded::Zeros => k += 16,
-                Coded::End(0) => return Some(()),
-                Coded::End(_) => return None,
+        let empty = values(bits, table, (1, 63), |k, value| {
+            if let Some(to) = scanned.kept.of(block.frequencies, k) {
+                *to = value as i16;
             }
-        }
-        (k == 64).then_some(())
+        })?;
+        // Each block ends for itself.
+        (empty == 0).then_some(())
     }
 }
 
@@ -361,28 +376,14 @@ impl Pass for AcFirst<'_> {
             self.empty -= 1;
             return Some(());
         }
-        let mut k = self.band.first;
-        while k <= self.band.last {
-            match coded(bits, self.table)? {
-                Coded::Value(run, value) => {
-                    k += run as usize;
-                    if k > self.band.last {
-                        return None;
-                    }
-                    *block.nonzero |= 1 << k;
-                    if let Some(to) = self.kept.of(block.frequencies, k) {
-                        *to = (value << self.band.low) as i16;
-                    }
-                    k += 1;
-                }
-                Coded::Zeros => k += 16,
-                Coded::End(more) => {
-                    self.empty = more;
-                    return Some(());
-                }
+        let Band { first, last, low, .. } = self.band;
+        self.empty = values(bits, self.table, (first, last), |k, value| {
+            *block.nonzero |= 1 << k;
+            if let Some(to) = self.kept.of(block.frequencies, k) {
+                *to = (value << low) as i16;
             }
-        }
-        (k == self.band.last + 1).then_some(())
+        })?;
+        Some(())
     }
 }
 

@@ -39,9 +39,9 @@ pub(super) fn probe(bytes: &[u8]) -> Result<Header, PhotoError> {
 }
 
 /// Skips entropy-coded data, stuffing, fill bytes and stray bytes up to the next marker; gives its code.
-fn next_marker(cursor: &mut Cursor<'_>) -> Result<u8, PhotoError> {
+pub(in crate::photo) fn next_marker(cursor: &mut Cursor<'_>) -> Result<u8, PhotoError> {
     loop {
-        let rest = cursor.bytes.get(cursor.at..).unwrap_or_default();
+        let rest = cursor.rest();
         let Some(skip) = rest.iter().position(|&byte| byte == 0xff) else {
             return Err(cursor.truncated("the end marker is missing"));
         };
@@ -57,7 +57,8 @@ fn next_marker(cursor: &mut Cursor<'_>) -> Result<u8, PhotoError> {
     }
 }
 
-fn segment<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], PhotoError> {
+/// The segment after a marker.
+pub(in crate::photo) fn segment<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], PhotoError> {
     let length = u16::from_be_bytes(cursor.array("the length of a segment")?);
     let Some(length) = length.checked_sub(2) else {
         return Err(cursor.malformed("a segment is shorter than its own length"));

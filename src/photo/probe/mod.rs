@@ -4,7 +4,7 @@
 pub(super) mod avif;
 mod bmp;
 mod gif;
-mod jpeg;
+pub(super) mod jpeg;
 mod png;
 mod webp;
 
@@ -58,15 +58,20 @@ pub(super) fn probe(format: Format, bytes: &[u8]) -> Result<Header, PhotoError> 
 }
 
 /// A position in the bytes of a container; running over the end is [`PhotoError::Truncated`].
-struct Cursor<'a> {
+pub(super) struct Cursor<'a> {
     format: Format,
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    fn new(format: Format, bytes: &'a [u8], at: usize) -> Self {
+    pub(super) fn new(format: Format, bytes: &'a [u8], at: usize) -> Self {
         Self { format, bytes, at }
+    }
+
+    /// All bytes from here on.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
     }
 
     fn at_end(&self) -> bool {
@@ -74,7 +79,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next `count` bytes; `what` says what they are to whoever reads the error.
-    fn take(&mut self, count: usize, what: &str) -> Result<&'a [u8], PhotoError> {
+    pub(super) fn take(&mut self, count: usize, what: &str) -> Result<&'a [u8], PhotoError> {
         let end = self.at.checked_add(count);
         match end.and_then(|end| self.bytes.get(self.at..end)) {
             Some(taken) => {
